@@ -29,8 +29,10 @@ class CocoSegmMetric(BaseMetric):
         results_file: Where to write the predictions as COCO results JSON, or None.
     """
 
-    def __init__(self, ann_file, results_file=None, collect_device="cpu", prefix=None):
-        super().__init__(collect_device=collect_device, prefix=prefix)
+    default_prefix = ""  # the keys have their own
+
+    def __init__(self, ann_file, results_file=None, collect_device="cpu"):
+        super().__init__(collect_device=collect_device)
         self.ann_file, self.results_file = ann_file, results_file
 
     def process(self, data_batch, data_samples):
@@ -79,12 +81,15 @@ def _load(truth, detections, kind):
     """COCO.loadRes without its failure on an empty list, and with the area of the kind that is scored."""
     found = COCO()
     found.dataset = dict(images=truth.dataset["images"], categories=truth.dataset["categories"])
-    areas = ([d["bbox"][2] * d["bbox"][3] for d in detections] if kind == "bbox"
-             else coco_mask.area([d["segmentation"] for d in detections]).tolist() if detections else [])
-    found.dataset["annotations"] = [dict(d, id=i, area=area, iscrowd=0)
-                                    for i, (d, area) in enumerate(zip(detections, areas), 1)]
+    found.dataset["annotations"] = [dict(d, id=i, area=_area(d, kind), iscrowd=0) for i, d in enumerate(detections, 1)]
     found.createIndex()
     return found
+
+
+def _area(detection, kind):
+    if kind == "bbox":
+        return detection["bbox"][2] * detection["bbox"][3]
+    return int(coco_mask.area(detection["segmentation"]))  # one by one: a list of more than 255 fails with numpy 2
 
 
 def _evaluate(truth, found, kind):

@@ -40,11 +40,10 @@ def load_network(weights, *, config=None, device="cpu", trust=False):
 
 
 def build_network(cfg, classes):
-    """Build the detector of a config with random weights, in eval mode."""
+    """Build the detector of a config in eval mode; its weights are whatever the layers start with."""
     register("Running a checkpoint")
     from mmdet.registry import MODELS
     model = MODELS.build(cfg.model)
-    model.init_weights()
     model.eval()
     model.cfg, model.dataset_meta, model.input_size = cfg, dict(classes=tuple(classes)), tuple(cfg.input_size)
     return model

@@ -28,7 +28,7 @@ class ProgressHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Advance by one batch."""
-        loss = float(outputs["loss"])
+        loss = float(outputs["loss"].detach())
         self.losses.append(loss)
         text = f"epoch {runner.epoch + 1:>2}/{runner.max_epochs}  loss {loss:.2f}"
         self._advance(text, 1, len(data_batch["inputs"]))

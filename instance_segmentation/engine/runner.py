@@ -9,6 +9,11 @@ from mmengine.runner import Runner
 from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
 
 
+def is_news(record):
+    """Keep mmengine's deprecation notes about its own calls off the terminal; they say nothing to the user."""
+    return "FileClient" not in record.getMessage() and "HardDiskBackend" not in record.getMessage()
+
+
 class FineTuneRunner(Runner):
     """The loop, hooks and scheduling are mmengine's; this class only changes files and noise."""
 
@@ -18,6 +23,7 @@ class FineTuneRunner(Runner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setLevel(logging.WARNING)
+                handler.addFilter(is_news)
         return logger
 
     def dump_config(self):
