@@ -32,7 +32,8 @@ def pair_files(ann_files, roots):
             f"Got {spelled(len(files), 'annotation file')} and {spelled(len(folders), 'image root')}; expected one root"
             f" for all files or one per file.\n  files: {_listed(files)}\n  roots: {_listed(folders)}"
         )
-    return list(zip(files, folders if len(folders) == len(files) else folders * len(files)))
+    folders = folders if len(folders) == len(files) else folders * len(files)
+    return list(zip(files, folders, strict=True))
 
 
 def _expand(patterns, what):

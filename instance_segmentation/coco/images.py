@@ -1,5 +1,6 @@
 """Normalise the image list, find the files, and check that they open and have the size the JSON says."""
 
+import functools
 import os
 import struct
 import warnings
@@ -70,9 +71,10 @@ def check_images(images, root, findings, progress=None):
     jobs = [(image, index % step == 0) for index, image in enumerate(images)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow warns of large images and odd EXIF; neither stops OpenCV
-        for done, (image, failure) in enumerate(zip(images, pool.map(_check, jobs)), 1):
+        for done, (image, failure) in enumerate(zip(images, pool.map(_check, jobs), strict=True), 1):
             if failure == "missing":
-                findings.problem(f"{{n}} image|images is|are listed but not in {root}/", lambda: _hint(image, root))
+                sentence = f"{{n}} image|images is|are listed but not in {root}/"
+                findings.problem(sentence, functools.partial(_hint, image, root))
             elif failure:
                 findings.problem(failure[0], f"{image['name']}{failure[1]}")
             if progress:
@@ -88,7 +90,7 @@ def _check(job):
     try:
         with Image.open(image["file_name"]) as picture:
             if picture.format not in _READ_BY_OPENCV:
-                return ("{n} image|images in a format OpenCV does not read; convert to JPEG or PNG", f", {picture.format}")
+                return "{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}"
             size, oriented = picture.size, _oriented_size(picture)
             if decode:
                 picture.draft("RGB", (1, 1))  # JPEG: decode at 1/8 size; the whole stream is still read
@@ -102,9 +104,12 @@ def _check(job):
         return None
     detail = f" is {oriented[0]}x{oriented[1]}, the json says {expected[0]}x{expected[1]}"
     if size == expected:
-        return ("{n} image|images with an EXIF rotation that the json does not know of; training would turn the image but"
-                " not its objects. Remove the tag (exiftool -Orientation= FILE)", detail + " as before the rotation")
-    return ("{n} image|images has|have another size than the json says", detail)
+        return (
+            "{n} image|images with an EXIF rotation that the json does not know of: training would turn the image but"
+            " not its objects. Remove the tag (exiftool -Orientation= FILE)",
+            f"{detail}, its size before the rotation",
+        )
+    return "{n} image|images has|have another size than the json says", detail
 
 
 def _oriented_size(picture):

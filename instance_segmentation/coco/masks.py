@@ -3,6 +3,7 @@
 Coordinates are image pixels, (0, 0) the outer corner of the first pixel, as pycocotools reads them.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -74,12 +75,14 @@ def _normal_part(part):
 def _has_nested_part(parts):
     points = [np.asarray(part).reshape(-1, 2) for part in parts]
     boxes = [(*part.min(0), *part.max(0)) for part in points]
-    for i, inner in enumerate(boxes):
-        for j, outer in enumerate(boxes):
-            if i != j and outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]:
-                if _all_inside(points[i], points[j]):
-                    return True
-    return False
+    return any(
+        _box_inside(boxes[i], boxes[j]) and _all_inside(points[i], points[j])
+        for i, j in itertools.permutations(range(len(parts)), 2)
+    )
+
+
+def _box_inside(inner, outer):
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
 def _all_inside(points, ring):

@@ -72,7 +72,7 @@ class ObjectReader:
 
     def _object(self, raw, image, label, example):
         size_hw = image["height"], image["width"]
-        where = f"{example} in {image['file_name']}"
+        where = f"{example} in {image['name']}"
         crowd = raw.get("iscrowd") or 0
         if crowd not in (0, 1):
             return self._problem('{n} annotation|annotations with an "iscrowd" other than 0 or 1', example)

@@ -1,5 +1,7 @@
 """Turn a mask into polygons that rasterise to the same mask, holes included."""
 
+import itertools
+
 import contourpy
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -24,9 +26,9 @@ def mask_to_polygons(mask):
     padded = np.pad(np.asarray(mask, np.float64), 1)
     contours = contourpy.contour_generator(z=padded, fill_type=contourpy.FillType.OuterOffset).filled(0.5, np.inf)
     polygons = []
-    for points, offsets in zip(*contours):
+    for points, offsets in zip(*contours, strict=True):
         points = points - 0.5  # the padding moved pixel centres by +1, and a centre lies at +0.5
-        rings = [points[start : stop - 1] for start, stop in zip(offsets[:-1], offsets[1:])]  # drop the closing point
+        rings = [points[start : stop - 1] for start, stop in itertools.pairwise(offsets)]  # without the closing point
         polygons.append(_keyhole(rings).ravel().tolist())
     return polygons
 

@@ -143,7 +143,8 @@ def _merge(parts, classes, keep_empty):
             if number is None:
                 part.counts["left out"] += 1
             elif image_id is not None:
-                annotations.append({"id": len(annotations) + 1, **annotation, "image_id": image_id, "category_id": number})
+                annotation.update(image_id=image_id, category_id=number)
+                annotations.append({"id": len(annotations) + 1, **annotation})
         part.annotations = ()
         _note_left_out(part, classes)
     notes = _notes(parts, images)
@@ -161,14 +162,16 @@ def _kept_images(part, numbers, keep_empty):
     }
     dropped = [image for image in part.images if image["id"] not in used]
     if dropped:
-        part.findings.note("{n} image|images without an object of the classes left out", dropped[0]["name"], len(dropped))
+        sentence = "{n} image|images without an object of the classes left out"
+        part.findings.note(sentence, dropped[0]["name"], len(dropped))
     return [image for image in part.images if image["id"] in used]
 
 
 def _note_left_out(part, classes):
     others = [name for name in part.categories if name not in classes]
     if part.counts["left out"]:
-        part.findings.note("{n} object|objects of other classes left out", ", ".join(others[:5]), part.counts["left out"])
+        sentence = "{n} object|objects of other classes left out"
+        part.findings.note(sentence, ", ".join(others[:5]), part.counts["left out"])
     absent = [name for name in classes if name not in part.categories]
     if absent:
         part.findings.note('{n} class|classes not in its "categories"', ", ".join(absent[:5]), len(absent))
@@ -180,7 +183,8 @@ def _notes(parts, images):
     counts = Counter(image["file_name"] for image in images)
     if len(counts) < len(images):
         twice = [name for name, count in counts.items() if count > 1]
-        notes.append(f"{spelled(len(twice), 'image')} listed more than once, each with its own objects (first: {twice[0]})")
+        listed = f"{spelled(len(twice), 'image')} listed more than once"
+        notes.append(f"{listed}, each time with its own objects (first: {twice[0]})")
     return tuple(notes)
 
 
