@@ -167,8 +167,8 @@ def test_targets_of_the_data_set_as_it_comes(folder, tmp_path):
     written = json.loads(data.write(tmp_path / "normal.json", masks="polygon").read_text())["annotations"]
     sizes = {image["id"]: (image["height"], image["width"]) for image in data.images}
     kept = [entry for entry in written if not entry["iscrowd"]][:OBJECTS]
-    originals = {entry["id"]: entry for entry in data.annotations}
-    truth = [coco_mask.decode(to_rle(originals[entry["id"]]["segmentation"], sizes[entry["image_id"]])) for entry in kept]
+    rles = {entry["id"]: to_rle(entry["segmentation"], sizes[entry["image_id"]]) for entry in data.annotations}
+    truth = [coco_mask.decode(rles[entry["id"]]) for entry in kept]
     for entry, mask in zip(kept, truth, strict=True):
         entry["bbox"] = coco_mask.toBbox(coco_mask.encode(np.asfortranarray(mask))).tolist()
     assert mean_iou(kept, truth) >= 0.94

@@ -171,12 +171,12 @@ MENDED = {
     "box missing": ({"bbox": "absent"}, {"bbox": [10.0, 10.0, 20.0, 20.0]}, "1 missing box computed from the mask"),
     "box missing, RLE": ({"bbox": None, "segmentation": full_rle(start=96, length=48)},
                          {"bbox": [2.0, 0.0, 1.0, 48.0]}, "1 missing box"),
-    "box far outside": ({"bbox": [-2.5, 40, 20, 10]}, {"bbox": [0.0, 40.0, 17.5, 8.0]}, "1 box reaching more than 1 px"),
+    "box far outside": ({"bbox": [-2.5, 40, 20, 10]}, {"bbox": [0.0, 40.0, 17.5, 8.0]}, "1 box reaching more than"),
     "box outside by rounding": ({"bbox": [-1, 40, 20, 9]}, {"bbox": [-1.0, 40.0, 20.0, 9.0]}, None),
     "area missing": ({"area": "absent"}, {"area": 400.0}, "1 missing or zero area computed from the mask"),
     "area zero": ({"area": 0}, {"area": 400.0}, "1 missing or zero area"),
     "area of the file kept": ({"area": 17}, {"area": 17.0}, None),
-    "short part": ({"segmentation": [*SQUARE, [1, 1, 2, 2]]}, {"segmentation": SQUARE}, "fewer than 3 points: the part"),
+    "short part": ({"segmentation": [*SQUARE, [1, 1, 2, 2]]}, {"segmentation": SQUARE}, "fewer than 3 points:"),
     "flat list": ({"segmentation": SQUARE[0]}, {"segmentation": SQUARE}, "a flat list of coordinates"),
     "part inside a part": ({"segmentation": [*SQUARE, [15, 15, 20, 15, 20, 20]]}, {}, "write the mask as RLE"),
     "crowd without a mask": ({"iscrowd": 1, "segmentation": []}, {"segmentation": SQUARE}, "the box is used"),
@@ -204,7 +204,8 @@ DROPPED = {
 
 @pytest.mark.parametrize(("changes", "note"), DROPPED.values(), ids=DROPPED)
 def test_dropped_and_counted(read, changes, note):
-    result = read(coco(annotations=[annotation(**changes), annotation(12, **changes), annotation(13)]), check_images=False)
+    entries = [annotation(**changes), annotation(12, **changes), annotation(13)]
+    result = read(coco(annotations=entries), check_images=False)
     assert len(result.annotations) == 1
     assert len(result.notes) == 1 and result.notes[0].startswith("2 objects") and note in result.notes[0]
     assert "first: annotation 11 in 1.png" in result.notes[0]
@@ -255,7 +256,8 @@ def test_no_coco_file(tmp_path, text, first, second):
 
 def test_missing_file_and_pattern_name_what_is_near(tmp_path):
     save(tmp_path, coco())
-    assert "does not exist; did you mean train.json?" in problems(read_annotations, [tmp_path / "Train.jsn"], [tmp_path])
+    text = problems(read_annotations, [tmp_path / "Train.jsn"], [tmp_path])
+    assert "does not exist; did you mean train.json?" in text
     assert "No annotation file matches" in problems(read_annotations, [tmp_path / "*.jsonl"], [tmp_path])
     assert "is a folder; expected a JSON file, for example" in problems(read_annotations, [tmp_path], [tmp_path])
     text = problems(read_annotations, [tmp_path / "a.json"] * 3, [tmp_path] * 2)
@@ -267,13 +269,13 @@ BAD_ENTRIES = {
     "annotation without image_id": ({"image_id": "absent"}, "1 annotation without image_id"),
     "bbox of three numbers": ({"bbox": [1, 2, 3]}, "1 bbox that is not four finite numbers"),
     "bbox with NaN": ({"bbox": [1, 2, float("nan"), 3]}, "1 bbox that is not four finite numbers"),
-    "polygon with NaN": ({"segmentation": [[1, 2, float("nan"), 3, 4, 5]]}, "not a finite number (annotation 11 in 1.png)"),
+    "polygon with NaN": ({"segmentation": [[1, 2, float("nan"), 3, 4, 5]]}, "finite number (annotation 11 in 1.png)"),
     "polygon with infinity": ({"segmentation": [[1, 2, float("inf"), 3, 4, 5]]}, "not a finite number"),
     "polygon with text": ({"segmentation": [[1, 2, "3", 3, 4, 5]]}, "not a finite number"),
     "odd polygon": ({"segmentation": [[1, 2, 3, 3, 4, 5, 6]]}, "1 polygon has an odd number of coordinates"),
     "area of text": ({"area": "big"}, "1 area that is not a finite number"),
     "iscrowd of text": ({"iscrowd": "yes"}, '"iscrowd" other than 0 or 1'),
-    "RLE of another size": ({"segmentation": full_rle(64, 48)}, "another size than its image (expected [height, width])"),
+    "RLE of another size": ({"segmentation": full_rle(64, 48)}, "another size than its image (expected [height"),
     "RLE with a missing run": ({"segmentation": {"size": [48, 64], "counts": [5, 5]}}, "do not add up to the image's"),
     "RLE of broken text": ({"segmentation": {"size": [48, 64], "counts": "~~~~"}}, "do not add up to the image's"),
     "unhashable id": ({"id": [1]}, "an id that is not a number or text"),
@@ -371,7 +373,8 @@ def test_the_right_root_is_suggested(tmp_path):
     save_images(tmp_path, document)
     path = save(tmp_path, document)
     text = problems(read_annotations, [path], [tmp_path / "images"])
-    assert f"2 images are listed but not in {tmp_path / 'images'}/ (first: images/1.png; it is in {tmp_path}: give" in text
+    expected = f"2 images are listed but not in {tmp_path / 'images'}/ (first: images/1.png; it is in {tmp_path}: give"
+    assert expected in text
     assert "is not a folder" in problems(read_annotations, [path], [tmp_path / "pictures"])
     path = save(tmp_path, coco())
     assert f"it is in {tmp_path / 'images'}: give that" in problems(read_annotations, [path], [tmp_path])

@@ -67,7 +67,7 @@ def test_sizes_vary_within_what_a_small_network_learns(train):
     assert min(sides) > 0.06 and max(sides) <= 0.46
     assert np.quantile(sides, 0.9) > 1.5 * np.quantile(sides, 0.1)
     objects = [sum(entry["image_id"] == image["id"] for entry in train.annotations) for image in train.images]
-    assert 1 <= min(objects) and max(objects) <= 8
+    assert min(objects) >= 1 and max(objects) <= 8
 
 
 def test_masks_lie_on_the_drawn_objects():
