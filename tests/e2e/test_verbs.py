@@ -36,7 +36,7 @@ def test_training_leaves_the_template_alone(trained):
 def test_checkpoint_is_plain_and_knows_its_run(trained):
     checkpoint = torch.load(trained / "outputs/latest.pth", weights_only=True)
     own = checkpoint["meta"]["instseg"]
-    assert own["classes"] == ["berry", "leaf", "stone", "washer"]
+    assert own["classes"] == ["berry", "starfish", "stone", "washer"]
     assert own["input_size"] == [96, 128]
     assert own["template"] == "efficientnet_b2b-mask_rcnn-480x480"
     assert checkpoint["optimizer"]["state"] and checkpoint["param_schedulers"]
@@ -107,7 +107,7 @@ def test_black_image_is_a_normal_case(trained, exported, tmp_path):
     import cv2
     import numpy as np
     cv2.imwrite(str(tmp_path / "black.png"), np.zeros((60, 90, 3), np.uint8))
-    categories = [dict(id=i, name=name) for i, name in enumerate(["berry", "leaf", "stone", "washer"], 1)]
+    categories = [dict(id=i, name=name) for i, name in enumerate(["berry", "starfish", "stone", "washer"], 1)]
     (tmp_path / "black.json").write_text(json.dumps(dict(
         images=[dict(id=1, file_name="black.png", width=90, height=60)], annotations=[], categories=categories)))
     for weights in ("outputs/latest.pth", "export/model.xml"):
