@@ -1,0 +1,40 @@
+"""`eval.py` in a work dir, `instseg eval WORK_DIR`: score a checkpoint or an exported model."""
+
+from pathlib import Path
+
+from instance_segmentation.cli import run
+from instance_segmentation.cli.options import add_classes, add_data, add_weights, verb_parser
+
+EXAMPLE = """examples:
+  python eval.py --load-weights outputs/best.pth --test-ann-files data/val.json --test-data-roots data/val \\
+      --save-metrics-to metrics.yaml
+  python eval.py --load-weights export/model.bin --test-ann-files data/val.json --test-data-roots data/val \\
+      --save-metrics-to metrics.yaml --save-output-to pictures
+"""
+
+
+def parser(work_dir=None):
+    """Build the argument parser."""
+    result = verb_parser("eval", work_dir, "Compute COCO box and mask AP of a checkpoint (.pth) or an OpenVINO model "
+                         "(.xml or .bin) with the same code.", EXAMPLE)
+    add_data(result, "test")
+    add_weights(result, ".pth, .xml or .bin; classes and input size come from it", required=True)
+    result.add_argument("--save-metrics-to", type=Path, required=True, metavar="FILE",
+                        help="metrics.yaml (merged into an existing file); metrics.json beside it has every number")
+    result.add_argument("--save-output-to", type=Path, metavar="DIR", help="draw the predictions on the images")
+    result.add_argument("--save-results-to", type=Path, metavar="FILE", help="predictions as COCO results JSON")
+    add_classes(result, "must equal the weights' classes; leave it out")
+    result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
+    return result
+
+
+def main(argv=None, work_dir=None):
+    """Run the verb; returns the exit code."""
+    return run(parser(work_dir), argv, call)
+
+
+def call(args):
+    """Hand the arguments to `api.evaluate`."""
+    from instance_segmentation import api
+    options = {key: value for key, value in vars(args).items() if key != "verbose"}
+    api.evaluate(options.pop("work_dir"), **options)

@@ -1,0 +1,73 @@
+"""Argument groups and types that several verbs share."""
+
+import argparse
+from pathlib import Path
+
+
+def verb_parser(name, work_dir, description, epilog=None):
+    """A parser for a verb on a work dir: the wrapper script in it knows the folder, `instseg` is told."""
+    parser = argparse.ArgumentParser(prog=f"{name}.py" if work_dir else f"instseg {name}", description=description,
+                                     epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if work_dir:
+        parser.set_defaults(work_dir=work_dir)
+    else:
+        parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="folder made by `instseg new`")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def comma_list(text):
+    """`a,b c` → ["a", "b c"]: names and paths may hold spaces."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def add_data(parser, split, required=True):
+    """Add `--SPLIT-ann-files` and `--SPLIT-data-roots`."""
+    group = parser.add_argument_group(f"{split} data")
+    group.add_argument(f"--{split}-ann-files", type=comma_list, required=required, metavar="FILE[,FILE…]",
+                       help="COCO annotation files, comma-separated; globs are allowed")
+    group.add_argument(f"--{split}-data-roots", type=comma_list, required=required, metavar="DIR[,DIR…]",
+                       help="image folders: one for all files, or one per file")
+
+
+def add_classes(parser, text):
+    """Add `--classes`."""
+    parser.add_argument("--classes", type=comma_list, metavar="NAME[,NAME…]", help=text)
+
+
+def add_weights(parser, text, required):
+    """Add `--load-weights` and the switch that allows unpickling."""
+    parser.add_argument("--load-weights", type=Path, required=required, metavar="FILE", help=text)
+    parser.add_argument("--trust-checkpoint", action="store_true",
+                        help="unpickle arbitrary objects of the checkpoint, which can run code; only for files you trust")
+
+
+class InputSize(argparse.Action):
+    """`--input-size 384` or `--input-size 384 512` → (height, width)."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if len(values) > 2:
+            parser.error(f"{option_string}: got {len(values)} numbers, expected one (square) or height and width")
+        setattr(namespace, self.dest, (values[0], values[-1]))
+
+
+def add_input_size(parser):
+    """Add `--input-size`."""
+    parser.add_argument("--input-size", type=int, nargs="+", action=InputSize, metavar="PIXELS",
+                        help="network input: one number, or height and width; multiples of 32. Smaller is faster and "
+                             "sees less. The checkpoint and the exported model remember it (default: the template's)")
+
+
+class KeyValues(argparse.Action):
+    """Collect `key=value` pairs; parsed like mmengine's DictAction, which is imported only when the flag is used."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from mmengine.config import DictAction
+        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser):
+    """Add `--cfg-options`."""
+    parser.add_argument("--cfg-options", nargs="+", action=KeyValues, metavar="KEY=VALUE",
+                        help="change any value of model.py, for example optim_wrapper.optimizer.weight_decay=0.0005; "
+                             "unknown keys are an error")

@@ -1,0 +1,56 @@
+"""`train.py` in a work dir, `instseg train WORK_DIR`: fine-tune."""
+
+from pathlib import Path
+
+from instance_segmentation.cli import run
+from instance_segmentation.cli.options import (add_cfg_options, add_classes, add_data, add_input_size, add_weights,
+                                               verb_parser)
+
+EXAMPLE = """example:
+  python train.py --load-weights snapshot.pth \\
+      --train-ann-files data/train.json --train-data-roots data/train \\
+      --val-ann-files data/val.json --val-data-roots data/val --classes person,car
+"""
+
+
+def parser(work_dir=None):
+    """Build the argument parser; defaults that a template decides are None here."""
+    result = verb_parser("train", work_dir, "Fine-tune on your classes. Writes latest.pth, best.pth (by segm AP), curves.png, "
+                         "scalars.json and TensorBoard events.", EXAMPLE)
+    add_data(result, "train")
+    add_data(result, "val")
+    add_classes(result, "classes to learn, in label order (default: all categories of the first training file)")
+    add_weights(result, "checkpoint to start from; heads of another class count start fresh", required=False)
+    result.add_argument("--resume-from", type=Path, metavar="FILE", help="continue this checkpoint's training")
+    result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
+    result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
+    result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
+    result.add_argument("--batch-size", type=positive, metavar="N", help="images per step (default: the template's)")
+    result.add_argument("--base-learning-rate", type=float, metavar="RATE", help="(default: the template's)")
+    result.add_argument("--gpu-num", type=int, metavar="N", help="0 is CPU (default: the template's, or CPU without a GPU)")
+    add_input_size(result)
+    result.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
+    result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
+    result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
+    add_cfg_options(result)
+    return result
+
+
+def positive(text):
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def main(argv=None, work_dir=None):
+    """Run the verb; returns the exit code."""
+    return run(parser(work_dir), argv, call)
+
+
+def call(args):
+    """Hand the arguments to `api.train`."""
+    from instance_segmentation import api
+    options = {key: value for key, value in vars(args).items() if key != "verbose"}
+    api.train(options.pop("work_dir"), **options)

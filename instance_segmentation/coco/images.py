@@ -1,0 +1,135 @@
+"""Normalise the image list, find the files, and check that they open and have the size the JSON says."""
+
+import functools
+import os
+import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from instance_segmentation.coco.findings import did_you_mean
+
+DECODED_IMAGES = 1000
+"""Images decoded to the end, spread evenly over the file; of the others only the header is read (0.1 ms each)."""
+
+_READ_BY_OPENCV = {"BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
+_ORIENTED_BY_OPENCV = {"JPEG", "MPO", "PNG", "WEBP"}
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+def read_images(document, root, findings):
+    """Return {image id in the file: {"file_name", "width", "height", "source_id"}}; None where the entry is a problem.
+
+    In the order of the ids when they are integers: pycocotools walks images so, and equal scores then tie the same way.
+    """
+    images = {}
+    for raw in document["images"]:
+        if not isinstance(raw, dict):
+            findings.problem('{n} entry|entries of "images" is|are not an object', f"{raw!r:.60}")
+            continue
+        missing = [key for key in ("id", "file_name", "width", "height") if raw.get(key) is None]
+        image_id = raw.get("id")
+        if missing:
+            findings.problem(f"{{n}} image|images without {', '.join(missing)}", f"{raw!r:.80}")
+        elif type(image_id) not in (int, str):
+            findings.problem("{n} image|images with an id that is not an integer or text", f"{image_id!r:.40}")
+            continue
+        elif image_id in images:
+            findings.problem("{n} image id|ids occurs|occur twice; give each image its own", f"image {image_id}")
+            continue
+        if type(image_id) in (int, str):
+            images[image_id] = None if missing else _entry(raw, root, findings)
+    if not document["images"]:
+        findings.problem('"images" is empty; expected at least one image')
+    return dict(sorted(images.items())) if all(type(image_id) is int for image_id in images) else images
+
+
+def _entry(raw, root, findings):
+    name, width, height = raw["file_name"], raw["width"], raw["height"]
+    if not isinstance(name, str) or not name:
+        return findings.problem('{n} image|images whose "file_name" is not a name', f"image {raw['id']}")
+    if not all(type(side) in (int, float) and 0 < side < 1 << 30 and side == int(side) for side in (width, height)):
+        return findings.problem('{n} image|images whose "width" or "height" is not a number of pixels', name)
+    return {"file_name": os.path.abspath(root / name), "width": int(width), "height": int(height),
+            "source_id": raw["id"], "name": name}
+
+
+def check_images(images, root, findings, progress=None):
+    """Open every image file and record in `findings` what is missing, broken or of another size.
+
+    Args:
+        images: Entries of `read_images`.
+        root: Image root they were joined with.
+        findings: Where problems and notes go.
+        progress: Called as progress(done, total) after each image.
+    """
+    if not root.is_dir() and not all(os.path.isabs(image["name"]) for image in images):
+        return findings.problem(f"the image root {root} is not a folder; check the path")
+    step = max(1, -(-len(images) // DECODED_IMAGES))
+    jobs = [(image, index % step == 0) for index, image in enumerate(images)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # Pillow warns of large images and odd EXIF; neither stops OpenCV
+        for done, (image, failure) in enumerate(zip(images, pool.map(_check, jobs), strict=True), 1):
+            if failure == "missing":
+                sentence = f"{{n}} image|images is|are listed but not in {root}/"
+                findings.problem(sentence, functools.partial(_hint, image, root))
+            elif failure:
+                findings.problem(failure[0], f"{image['name']}{failure[1]}")
+            if progress:
+                progress(done, len(images))
+    if step > 1:
+        findings.note(f"every {step}th image was decoded to its end, of the others the header was read")
+    return None
+
+
+def _check(job):
+    """Return None, "missing", or (sentence, detail after the file's name)."""
+    image, decode = job
+    try:
+        with Image.open(image["file_name"]) as picture:
+            if picture.format not in _READ_BY_OPENCV:
+                return "{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}"
+            size, oriented = picture.size, _oriented_size(picture)
+            if decode:
+                picture.draft("RGB", (1, 1))  # JPEG: decode at 1/8 size; the whole stream is still read
+                picture.load()
+    except FileNotFoundError:
+        return "missing"
+    except _UNREADABLE as error:
+        return ("{n} image|images cannot be decoded; export or copy again", f": {str(error).splitlines()[0]:.80}")
+    expected = image["width"], image["height"]
+    if oriented == expected:
+        return None
+    detail = f" is {oriented[0]}x{oriented[1]}, the json says {expected[0]}x{expected[1]}"
+    if size == expected:
+        return (
+            "{n} image|images with an EXIF rotation that the json does not know of: training would turn the image but"
+            " not its objects. Remove the tag (exiftool -Orientation= FILE)",
+            f"{detail}, its size before the rotation",
+        )
+    return "{n} image|images has|have another size than the json says", detail
+
+
+def _oriented_size(picture):
+    """Return (width, height) as OpenCV loads the image: EXIF orientations 5 to 8 lie on their side."""
+    width, height = picture.size
+    turned = picture.format in _ORIENTED_BY_OPENCV and picture.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
+
+
+def _hint(image, root):
+    """Return the missing file's name and where it may be instead."""
+    name, bare = image["name"], Path(image["name"]).name
+    for folder in (root.parent, *list(root.absolute().parents)[1:3], *_subfolders(root)):
+        if not os.path.isabs(name) and (folder / name).is_file():
+            return f"{name}; it is in {folder}: give that as the image root"
+    if (root / bare).is_file():
+        return f"{name}; {root} has {bare}: take the folder out of the json's file_name"
+    folder = Path(image["file_name"]).parent
+    return name + (did_you_mean(bare, os.listdir(folder)) if folder.is_dir() else "")
+
+
+def _subfolders(root):
+    return sorted(entry for entry in root.iterdir() if entry.is_dir())[:50]

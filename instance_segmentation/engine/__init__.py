@@ -1,0 +1,22 @@
+"""Training and evaluation on mmengine's Runner with mmdet's models. Import it only where a network is needed."""
+
+import contextlib
+import io
+
+from instance_segmentation.errors import MissingExtraError
+
+
+def register(purpose="This command"):
+    """Import mmdet and fill its registries with its classes and ours; takes seconds the first time.
+
+    Raises:
+        MissingExtraError: torch, mmdet or mmcv's compiled ops are not installed.
+    """
+    try:
+        import mmcv._ext  # noqa: F401  without torch at build time mmcv installs silently without its ops
+        with contextlib.redirect_stdout(io.StringIO()):  # mmdet's "Could not import OneDL"
+            from mmdet.utils import register_all_modules
+            register_all_modules()
+    except ImportError as error:
+        raise MissingExtraError("train", purpose) from error
+    from instance_segmentation.engine import dataset, drawing, keep_checkpoints, mask_head, metrics, progress  # noqa: F401

@@ -1,0 +1,121 @@
+"""Checkpoints: read them without running their code, rename legacy keys, load what fits and say what did not."""
+
+import pickle
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from instance_segmentation.engine.legacy import modern_key
+from instance_segmentation.errors import WeightsError
+
+
+def read_checkpoint(path, trust=False):
+    """Read a checkpoint's tensors and plain values.
+
+    Args:
+        path: A .pth file.
+        trust: Unpickle arbitrary objects, which can run code. Only for files the user trusts.
+
+    Returns:
+        A dict with `state_dict` (name → CPU tensor) and `meta` (a dict, possibly empty), whatever else the file holds.
+
+    Raises:
+        WeightsError: The file is missing, damaged, no checkpoint, or holds objects that could run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; give the path of a .pth checkpoint to --load-weights")
+    try:
+        with torch.serialization.safe_globals(_harmless_classes()):
+            content = torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: refused, because reading it could run code: {_what_it_asks_for(error)}\n"
+            "If you trust whoever made this file, pass --trust-checkpoint.") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: not a readable checkpoint ({_first_line(error)}); is it complete?") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: expected a dict of tensors or a dict with 'state_dict', got {type(content).__name__}")
+    state = content.get("state_dict", content)
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: expected tensors under 'state_dict', found none or other things")
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    meta = content.get("meta") if "state_dict" in content else None
+    return {**(content if "state_dict" in content else {}), "state_dict": state, "meta": meta or {}}
+
+
+def _harmless_classes():
+    """What NumPy numbers and arrays in a checkpoint's meta are made of."""
+    import numpy as np
+    from numpy._core.multiarray import _reconstruct, scalar
+    return [_reconstruct, scalar, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "fdlqiB")]
+
+
+def _what_it_asks_for(error):
+    """The object that torch refused, from its long message."""
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it asks for {match[1]}" if match else _first_line(error)
+
+
+def _first_line(error):
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@dataclass
+class LoadReport:
+    """What happened to each tensor of a checkpoint and of the network; names are the network's where both exist."""
+
+    loaded: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def rows(self):
+        """Rows (what, how many, why or which) of the table shown at the start."""
+        rows = [("loaded", len(self.loaded), ""),
+                ("  of these renamed", len(self.renamed), _example(" → ".join(pair) for pair in self.renamed)),
+                ("skipped: another shape", len(self.resized), _example(self.resized)),
+                ("not in the file, start fresh", len(self.missing), _example(self.missing)),
+                ("not in the network, unused", len(self.unused), _example(self.unused))]
+        return [row for row in rows if row[1]]
+
+
+def _example(names):
+    names = list(names)
+    return ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
+
+
+def load_state(model, state):
+    """Copy every tensor that fits into `model`, in place.
+
+    Args:
+        model: An nn.Module.
+        state: Name → tensor; legacy backbone names (pytorchcv) are understood.
+
+    Returns:
+        A LoadReport. Tensors of another shape are skipped, as when the number of classes changes.
+
+    Raises:
+        WeightsError: Not one tensor fits.
+    """
+    own, report, fitting = model.state_dict(), LoadReport(), {}
+    for name, tensor in state.items():
+        key = name if name in own else modern_key(name)
+        if key not in own:
+            report.unused.append(name)
+        elif own[key].shape != tensor.shape:
+            report.resized.append(key)
+        else:
+            fitting[key] = tensor
+            report.loaded.append(key)
+            if key != name:
+                report.renamed.append((name, key))
+    report.missing = [key for key in own if key not in fitting and key not in report.resized]
+    if not fitting:
+        raise WeightsError("none of the checkpoint's tensors fits this network; it belongs to another architecture "
+                           f"(first names: {_example(state)})")
+    model.load_state_dict(fitting, strict=False)
+    return report

@@ -1,0 +1,31 @@
+"""Size and complexity of a network, as stated in template.yaml and metrics.yaml."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def size_mp(model):
+    """Parameters in millions, two decimals; buffers such as BatchNorm's running means do not count."""
+    return round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2)
+
+
+def complexity_gflops(model, size_hw):
+    """Floating-point operations of one image in units of 10⁹, two decimals.
+
+    Counted by torch's flop counter: convolutions, transposed convolutions and matrix products, two operations per
+    multiply-add; activations, normalisation, RoIAlign and NMS are left out. The trunk runs at the input size, the box
+    head on as many proposals as the test config keeps, the mask head on as many detections as it keeps.
+
+    Args:
+        model: A two-stage mmdet detector.
+        size_hw: Height and width of the network's input.
+    """
+    head = model.roi_head
+    channels = head.bbox_roi_extractor.out_channels
+    box, mask = (extractor.roi_layers[0].output_size for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor))
+    device = next(model.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.rpn_head(model.extract_feat(torch.zeros(1, 3, *size_hw, device=device)))
+        head.bbox_head(torch.zeros(model.test_cfg.rpn.max_per_img, channels, *box, device=device))
+        head.mask_head(torch.zeros(model.test_cfg.rcnn.max_per_img, channels, *mask, device=device))
+    return round(counter.get_total_flops() / 1e9, 2)

@@ -1,0 +1,111 @@
+"""COCO box and mask AP, per class, unrounded; the one evaluator for every kind of weights."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+KINDS = ("bbox", "segm")
+SUMMARY = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")  # COCOeval.stats
+
+
+@METRICS.register_module()
+class CocoSegmMetric(BaseMetric):
+    """Collect predictions of the test loop and compute COCO metrics with pycocotools.
+
+    Keys are `bbox/AP`, `segm/AP50`, `segm/AP/<class>`, …; values are plain floats in [0, 1]: NaN means there is no
+    ground truth, 0.0 that nothing was found. mmdet's CocoMetric rounds to three decimals, returns nothing at all without
+    predictions, and lets the mask's per-class values overwrite the box's.
+
+    Args:
+        ann_file: Normalised annotations (ids from 1, categories in class order).
+        results_file: Where to write the predictions as COCO results JSON, or None.
+    """
+
+    default_prefix = ""  # the keys have their own
+
+    def __init__(self, ann_file, results_file=None, collect_device="cpu"):
+        super().__init__(collect_device=collect_device)
+        self.ann_file, self.results_file = ann_file, results_file
+
+    def process(self, data_batch, data_samples):
+        """Keep each image's predictions as COCO results (boxes x y w h in image pixels, compressed RLE)."""
+        for sample in data_samples:
+            pred = sample["pred_instances"]
+            boxes = pred["bboxes"].float().cpu().numpy()
+            boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+            columns = zip(boxes_xywh, pred["scores"].tolist(), pred["labels"].tolist(), pred["masks"])
+            self.results.append([
+                dict(image_id=sample["img_id"], category_id=label + 1, bbox=box.tolist(), score=score,
+                     segmentation=dict(size=list(rle["size"]), counts=_text(rle["counts"])))
+                for box, score, label, rle in columns])
+
+    def compute_metrics(self, results):
+        """Score all detections, and write them when asked to."""
+        detections = [detection for image in results for detection in image]
+        if self.results_file:
+            Path(self.results_file).write_text(json.dumps(detections))
+        return coco_metrics(self.ann_file, detections)
+
+
+def _text(counts):
+    return counts.decode() if isinstance(counts, bytes) else counts
+
+
+def coco_metrics(ann_file, detections):
+    """Compute box and mask metrics of COCO results.
+
+    Args:
+        ann_file: COCO annotations.
+        detections: COCO results, each with `image_id`, `category_id`, `bbox`, `score` and an RLE `segmentation`.
+
+    Returns:
+        Dict of plain floats in [0, 1], NaN where the class or size range has no ground truth.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(ann_file))
+        metrics = {}
+        for kind in KINDS:
+            metrics.update(_evaluate(truth, _load(truth, detections, kind), kind))
+    return metrics
+
+
+def _load(truth, detections, kind):
+    """COCO.loadRes without its failure on an empty list, and with the area of the kind that is scored."""
+    found = COCO()
+    found.dataset = dict(images=truth.dataset["images"], categories=truth.dataset["categories"])
+    found.dataset["annotations"] = [dict(d, id=i, area=_area(d, kind), iscrowd=0) for i, d in enumerate(detections, 1)]
+    found.createIndex()
+    return found
+
+
+def _area(detection, kind):
+    if kind == "bbox":
+        return detection["bbox"][2] * detection["bbox"][3]
+    return int(coco_mask.area(detection["segmentation"]))  # one by one: a list of more than 255 fails with numpy 2
+
+
+def _evaluate(truth, found, kind):
+    evaluation = COCOeval(truth, found, kind)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    metrics = {f"{kind}/{name}": _defined(value) for name, value in zip(SUMMARY, evaluation.stats)}
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class; all sizes, 100 detections
+    for index, category in enumerate(truth.loadCats(evaluation.params.catIds)):
+        for suffix, values in (("AP", precision[:, :, index]), ("AP50", precision[0, :, index])):
+            known = values[values > -1]
+            metrics[f"{kind}/{suffix}/{category['name']}"] = float(known.mean()) if known.size else float("nan")
+    return metrics
+
+
+def _defined(value):
+    """COCO's -1 (no ground truth) as NaN."""
+    return float("nan") if value == -1 else float(value)

@@ -1,0 +1,63 @@
+"""Build a network from a config and a checkpoint."""
+
+from instance_segmentation.engine import register
+from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
+from instance_segmentation.engine.config import Config, read_config, set_classes
+from instance_segmentation.errors import WeightsError
+
+
+def load_network(weights, *, config=None, device="cpu", trust=False):
+    """Build the network that a checkpoint belongs to and load its weights.
+
+    Args:
+        weights: A .pth file. One of ours knows its own config, classes and input size.
+        config: A model.py, for checkpoints that do not.
+        device: Where the network shall live.
+        trust: Unpickle arbitrary objects (`--trust-checkpoint`).
+
+    Returns:
+        An mmdet detector in eval mode, with `cfg` (mmengine Config), `dataset_meta["classes"]` (tuple), `input_size`
+        (height, width in pixels) and `load_report`.
+
+    Raises:
+        WeightsError: The file is unsafe, incomplete, or does not fit.
+    """
+    checkpoint = read_checkpoint(weights, trust=trust)
+    own = checkpoint["meta"].get("instseg")
+    if not own and not config:
+        raise WeightsError(f"{weights}: not trained by this tool, so its network is unknown; run the work dir's script")
+    cfg = Config(own["config"]) if own else read_config(config)
+    classes = tuple(own["classes"]) if own else foreign_classes(checkpoint, weights)
+    set_classes(cfg, classes)
+    model = build_network(cfg, classes)
+    model.load_report = load_state(model, checkpoint["state_dict"])
+    if model.load_report.resized or model.load_report.missing:
+        lacking = model.load_report.resized + model.load_report.missing
+        raise WeightsError(f"{weights}: does not fit the network: {len(lacking)} tensors are absent or have another shape "
+                           f"(first: {lacking[0]}). A checkpoint like this can start a training (train.py --load-weights), "
+                           "but cannot be evaluated or exported")
+    return model.to(device).eval()
+
+
+def build_network(cfg, classes):
+    """Build the detector of a config in eval mode; its weights are whatever the layers start with."""
+    register("Running a checkpoint")
+    from mmdet.registry import MODELS
+    model = MODELS.build(cfg.model)
+    model.eval()
+    model.cfg, model.dataset_meta, model.input_size = cfg, dict(classes=tuple(classes)), tuple(cfg.input_size)
+    return model
+
+
+def foreign_classes(checkpoint, path):
+    """Class names of a checkpoint that this tool did not write: mmdet 3's, mmdet 2's, or COCO's 80 by head size."""
+    meta = checkpoint["meta"]
+    classes = meta.get("dataset_meta", {}).get("classes") or meta.get("CLASSES")
+    if classes:
+        return (classes,) if isinstance(classes, str) else tuple(classes)
+    head = checkpoint["state_dict"].get("roi_head.bbox_head.fc_cls.weight")
+    if head is not None and len(head) == 81:  # the published COCO snapshots carry no class list
+        from mmdet.datasets import CocoDataset
+        return tuple(CocoDataset.METAINFO["classes"])
+    raise WeightsError(f"{path}: holds no class list, so its outputs have no names; fine-tune it first "
+                       "(train.py --load-weights)")

@@ -1,0 +1,113 @@
+"""Score a checkpoint or an IR on annotated images: one loop, one metric, one mask paste for both."""
+
+import statistics
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from instance_segmentation.coco import read_annotations
+from instance_segmentation.errors import WeightsError
+from instance_segmentation.report import (class_table, file_record, metric_records, say, write_metrics_json,
+                                          write_metrics_yaml)
+from instance_segmentation.templates.workdir import open_workdir
+from instance_segmentation.training import say_data
+
+IR_SUFFIXES = (".xml", ".bin")
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Metrics in [0, 1] (NaN: no ground truth), the median latency of one image, and the network's facts."""
+
+    metrics: dict
+    classes: tuple
+    ms_per_image: float
+    size_mp: float
+    complexity_gflops: float
+
+
+def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,
+             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False):
+    """Compute COCO metrics of a checkpoint or an IR on annotated images.
+
+    Args:
+        work_dir: Folder made by `instantiate`.
+        load_weights: .pth, .xml, or .bin (its .xml lies beside it). Classes and input size come from it.
+        test_ann_files, test_data_roots: Lists of COCO files and image folders.
+        save_metrics_to: metrics.yaml to write or merge into; metrics.json is written beside it, unrounded.
+        classes: Must equal the weights' classes when given.
+        save_output_to: Folder for images with drawn predictions.
+        save_results_to: File for the predictions as COCO results JSON, with the ids of the user's file.
+        num_workers: Data loading processes.
+        trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
+
+    Returns:
+        An EvaluationResult.
+    """
+    work, weights = open_workdir(work_dir), Path(load_weights)
+    model, complexity = load_for_test(work, weights, trust_checkpoint)
+    names = tuple(model.dataset_meta["classes"])
+    if classes and tuple(classes) != names:
+        raise WeightsError(f"--classes differs from the classes in {weights.name}.\n  --classes: {', '.join(classes)}\n"
+                           f"  weights:   {', '.join(names)}\nLeave --classes out: the weights know theirs.")
+    annotations = read_annotations(test_ann_files, test_data_roots, classes=names)
+    say_data(test=annotations)
+    from instance_segmentation.engine.config import read_config
+    from instance_segmentation.engine.evaluation import run_test
+    with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
+        metrics, seconds, detections = run_test(model, read_config(work.config), annotations, Path(folder), num_workers,
+                                                save_output_to)
+    counts = _objects_per_class(annotations)
+    class_table(metrics, names, counts)
+    result = EvaluationResult(metrics, names, 1000 * statistics.median(seconds), *complexity)
+    _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to)
+    if save_output_to:
+        say("Pictures", str(save_output_to))
+    return result
+
+
+def _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to):
+    if save_results_to:
+        write_metrics_json(save_results_to, with_source_ids(detections, annotations))
+        say("Results", str(save_results_to))
+    if not save_metrics_to:
+        return
+    files = [file_record(weights)]
+    write_metrics_yaml(save_metrics_to, files, metric_records(result.metrics, result.size_mp, result.complexity_gflops))
+    write_metrics_json(Path(save_metrics_to).with_suffix(".json"),
+                       dict(files=files, metrics=result.metrics, classes=result.classes, images=len(annotations.images),
+                            ms_per_image=result.ms_per_image, size_mp=result.size_mp,
+                            complexity_gflops=result.complexity_gflops))
+    say("Metrics", f"{save_metrics_to}, unrounded in {Path(save_metrics_to).with_suffix('.json').name}")
+
+
+def _objects_per_class(annotations):
+    objects = Counter(item["category_id"] for item in annotations.annotations if not item["iscrowd"])
+    return {name: objects[index] for index, name in enumerate(annotations.classes, 1)}
+
+
+def with_source_ids(detections, annotations):
+    """COCO results with image and category ids of the user's own file instead of the normalised ones."""
+    images = {image["id"]: image["source_id"] for image in annotations.images}
+    categories = annotations.source_category_ids or {}
+    numbers = {index: categories.get(name, index) for index, name in enumerate(annotations.classes, 1)}
+    return [dict(item, image_id=images[item["image_id"]], category_id=numbers[item["category_id"]]) for item in detections]
+
+
+def load_for_test(work, weights, trust):
+    """Load any kind of weights as a model for mmengine's test loop.
+
+    Returns:
+        The model, with `dataset_meta["classes"]` and `input_size`, and the size in Mp and complexity in GFLOPs.
+    """
+    from instance_segmentation.engine import register
+    register("Evaluating")
+    from instance_segmentation.engine.complexity import complexity_gflops, size_mp
+    from instance_segmentation.engine.network import load_network
+    if weights.suffix not in IR_SUFFIXES:
+        model = load_network(weights, config=work.config, trust=trust)
+        return model, (size_mp(model), complexity_gflops(model, model.input_size))
+    from instance_segmentation.ir.detector import OpenVINODetector
+    model = OpenVINODetector(weights)
+    return model, (model.size_mp, model.complexity_gflops)

@@ -1,0 +1,1 @@
+"""Running a network on pictures: masks, drawing. Needs no torch."""

@@ -1,0 +1,40 @@
+"""Numbers in, PNG out: the only place that imports matplotlib."""
+
+import json
+from pathlib import Path
+
+LOSSES = {"loss": "total", "loss_rpn_cls": "proposals: class", "loss_rpn_bbox": "proposals: box", "loss_cls": "class",
+          "loss_bbox": "box", "loss_mask": "mask"}
+SCORES = {"segm/AP": "mask AP", "segm/AP50": "mask AP50", "bbox/AP": "box AP"}
+
+
+def training_curves(scalars_json, output_png):
+    """Draw losses per step and AP per epoch.
+
+    Args:
+        scalars_json: JSON lines as LocalVisBackend writes them: training lines have `loss` and `step`, validation lines
+            have `segm/AP` and `step` (the epoch).
+        output_png: The picture.
+    """
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    lines = [json.loads(line) for line in Path(scalars_json).read_text().splitlines()]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    _series(left, [line for line in lines if "loss" in line], LOSSES)
+    left.set(title="Training losses", xlabel="step", yscale="log")
+    _series(right, [line for line in lines if "segm/AP" in line], SCORES, marker="o")
+    right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    figure.savefig(output_png, dpi=110)
+    pyplot.close(figure)
+
+
+def _series(axes, lines, labels, **style):
+    for key, label in labels.items():
+        points = [(line["step"], line[key]) for line in lines if key in line]
+        if points:
+            axes.plot(*zip(*points), label=label, **style)

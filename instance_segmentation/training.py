@@ -1,0 +1,147 @@
+"""Fine-tune a work dir's network on the user's data."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from instance_segmentation.coco import read_annotations
+from instance_segmentation.errors import TrainingError
+from instance_segmentation.report import say, table
+from instance_segmentation.templates.workdir import open_workdir
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a training left its files; `best` is None when validation never scored."""
+
+    latest: Path
+    best: Path | None
+    curves: Path
+    best_segm_ap: float
+    best_epoch: int | None
+
+
+def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
+          resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, gpu_num=None, save_checkpoints_to=None,
+          tensorboard_dir=None, input_size=None, cfg_options=None, seed=None, num_workers=None, keep_empty=False,
+          trust_checkpoint=False):
+    """Fine-tune a work dir's network.
+
+    Args:
+        work_dir: Folder made by `instantiate`.
+        train_ann_files, train_data_roots, val_ann_files, val_data_roots: Lists of COCO files and image folders.
+        classes: Names to learn, in label order; all categories of the first training file when None.
+        load_weights: Checkpoint to start from; tensors of another shape start fresh.
+        resume_from: Checkpoint to continue, with its optimizer, schedule and epoch.
+        epochs, batch_size, base_learning_rate, gpu_num: The template's values when None; `gpu_num` 0 is CPU.
+        save_checkpoints_to: Output folder, `WORK_DIR/outputs` when None.
+        tensorboard_dir: Folder of TensorBoard events, the run's own folder when None.
+        input_size: (height, width) in pixels, multiples of 32; remembered by the checkpoint.
+        cfg_options: Dotted config key → value.
+        seed: Makes a run repeatable on the same machine.
+        num_workers: Data loading processes.
+        keep_empty: Train on images without objects too, as negatives.
+        trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
+
+    Returns:
+        A TrainResult.
+
+    Raises:
+        DatasetError, TemplateError, WeightsError: Before anything is started.
+        TrainingError: Training could not go on.
+    """
+    work, basic = open_workdir(work_dir), open_workdir(work_dir).template.hyper_parameters.basic
+    output = Path(save_checkpoints_to or work.path / "outputs").resolve()
+    training = read_annotations(train_ann_files, train_data_roots, classes=classes, keep_empty=keep_empty)
+    validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes)
+    say_data(train=training, val=validation)
+    device = choose_device(work.template.gpu_num if gpu_num is None else gpu_num)
+
+    from instance_segmentation.engine import register
+    register("Training")
+    from instance_segmentation.engine.config import read_config, set_input_size, train_config
+    from instance_segmentation.engine.runner import FineTuneRunner
+    cfg = read_config(work.config)
+    if not input_size and (start := resume_from or load_weights):
+        input_size = remembered_input_size(start, trust_checkpoint)
+    if input_size:
+        set_input_size(cfg, input_size)
+    output.mkdir(parents=True, exist_ok=True)
+    cfg = train_config(
+        cfg, train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
+        images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
+        batch_size=batch_size or basic.batch_size, learning_rate=base_learning_rate or basic.base_learning_rate,
+        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
+    cfg.trust_checkpoint = trust_checkpoint
+    cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
+                       config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+    if not resume_from:
+        set_aside(output / "scalars.json")
+    cfg.load_from, cfg.resume = (str(resume_from), True) if resume_from else (str(load_weights or "") or None, False)
+    say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
+        f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:g}, input "
+        f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
+    if not cfg.load_from:
+        say("Weights", "none given: starting from random weights")
+    runner = FineTuneRunner.from_cfg(cfg)
+    try:
+        runner.train()
+    except (RuntimeError, MemoryError) as error:
+        raise as_training_error(error, cfg.train_dataloader.batch_size) from error
+    return _finish(runner, work, output)
+
+
+def _finish(runner, work, output):
+    from instance_segmentation.plots import training_curves
+    info = runner.message_hub.runtime_info
+    best = output / "best.pth" if "best_epoch" in info and (output / "best.pth").is_file() else None
+    training_curves(output / "scalars.json", output / "curves.png")
+    latest = output / "latest.pth"
+    say("Weights", f"{latest}" + (f"  (best: {best.name}, epoch {info['best_epoch']}, segm AP {info['best_score']:.3f})"
+                                  if best else "  (no best.pth: validation never found an object)"))
+    say("Curves", str(output / "curves.png"))
+    say("Next", f"python {work.path / 'eval.py'} --load-weights {best or latest} --test-ann-files … --test-data-roots … "
+        f"--save-metrics-to {work.path / 'metrics.yaml'}")
+    return TrainResult(latest, best, output / "curves.png", info.get("best_score", float("nan")), info.get("best_epoch"))
+
+
+def say_data(**splits):
+    """Print what each split holds, and every note about what was dropped or mended."""
+    say("Data", " · ".join(f"{name} {annotations.summary()}" for name, annotations in splits.items()))
+    for name, annotations in splits.items():
+        for note in annotations.notes:
+            say("", f"{name}: {note}")
+
+
+def choose_device(gpu_num):
+    """Decide between CPU and GPU before torch looks; returns what to tell the user."""
+    if gpu_num == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+    available = torch.cuda.device_count()
+    if not available:
+        return f"CPU, {torch.get_num_threads()} threads"
+    if gpu_num > 1:
+        say("Device", f"--gpu-num {gpu_num}: one GPU is used; training on several is not offered yet")
+    return f"GPU {torch.cuda.get_device_name(0)}"
+
+
+def remembered_input_size(weights, trust):
+    """The input size a checkpoint of ours was trained with, or None."""
+    from instance_segmentation.engine.checkpoint import read_checkpoint
+    own = read_checkpoint(weights, trust=trust)["meta"].get("instseg")
+    return tuple(own["input_size"]) if own else None
+
+
+def set_aside(path):
+    """Keep an earlier run's file under another name, so that a new run's curves start clean."""
+    if path.is_file():
+        path.replace(path.with_name(f"previous_{path.name}"))
+
+
+def as_training_error(error, batch_size):
+    """Say what to do about an exhausted memory; any other RuntimeError is our bug and keeps its traceback."""
+    if "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller --batch-size or a smaller "
+                             "--input-size. The last finished epoch is in latest.pth (--resume-from)")
+    return error

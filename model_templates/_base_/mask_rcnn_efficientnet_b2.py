@@ -1,0 +1,90 @@
+"""Mask R-CNN on EfficientNet-B2 with an 80-channel FPN: what the templates of this family share.
+
+Origin: OpenVINO Training Extensions, instance_segmentation/model_templates/custom-instance-segmentation (2021).
+There is no image size in here: a leaf's size would not reach pipelines that are defined in a base file.
+"""
+num_classes = 80  # replaced by the user's class list
+
+box_coder = dict(type="DeltaXYWHBBoxCoder", target_means=[0.0, 0.0, 0.0, 0.0])
+box_loss = dict(type="L1Loss", loss_weight=1.0)
+
+model = dict(
+    type="MaskRCNN",
+    # BGR with the means of the Caffe ImageNet models; the exported graph contains both steps
+    data_preprocessor=dict(
+        type="DetDataPreprocessor", mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False,
+        pad_mask=True, pad_size_divisor=32),
+    # No `pretrained` here: the 576 original downloaded ImageNet weights at every build, even for evaluation
+    backbone=dict(
+        type="EfficientNet", arch="b2", out_indices=(2, 3, 4, 5), frozen_stages=0, norm_eval=False,
+        norm_cfg=dict(type="BN", eps=1e-3)),
+    neck=dict(type="FPN", in_channels=[24, 48, 120, 352], out_channels=80, num_outs=5),
+    rpn_head=dict(
+        type="RPNHead", in_channels=80, feat_channels=80,
+        anchor_generator=dict(type="AnchorGenerator", scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
+        bbox_coder=dict(**box_coder, target_stds=[1.0, 1.0, 1.0, 1.0]),
+        loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0), loss_bbox=box_loss),
+    roi_head=dict(
+        type="StandardRoIHead",
+        bbox_roi_extractor=dict(
+            type="SingleRoIExtractor", roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0),
+            out_channels=80, featmap_strides=[4, 8, 16, 32]),
+        bbox_head=dict(
+            type="Shared2FCBBoxHead", in_channels=80, fc_out_channels=512, roi_feat_size=7, num_classes=num_classes,
+            bbox_coder=dict(**box_coder, target_stds=[0.1, 0.1, 0.2, 0.2]), reg_class_agnostic=False,
+            loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0), loss_bbox=box_loss),
+        mask_roi_extractor=dict(
+            type="SingleRoIExtractor", roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0),
+            out_channels=80, featmap_strides=[4, 8, 16, 32]),
+        # FCNMaskHead whose masks are pasted inside their boxes, straight to RLE, by the code that serves the IR too
+        mask_head=dict(
+            type="BoxMaskHead", num_convs=4, in_channels=80, conv_out_channels=80, num_classes=num_classes,
+            loss_mask=dict(type="CrossEntropyLoss", use_mask=True, loss_weight=1.0))),
+    train_cfg=dict(
+        rpn=dict(
+            assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3,
+                          match_low_quality=True, ignore_iof_thr=-1),
+            sampler=dict(type="RandomSampler", num=256, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
+            allowed_border=-1, pos_weight=-1, debug=False),
+        rpn_proposal=dict(nms_pre=2000, max_per_img=1000, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0),
+        rcnn=dict(
+            assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5,
+                          match_low_quality=True, ignore_iof_thr=-1),
+            sampler=dict(type="RandomSampler", num=256, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
+            mask_size=14, pos_weight=-1, debug=False)),
+    test_cfg=dict(
+        rpn=dict(nms_pre=1000, max_per_img=1000, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0),
+        rcnn=dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100, mask_thr_binary=0.5)))
+
+# Schedule. Lengths follow --epochs and the size of the data; the originals stopped their cosine after 12 epochs
+# whatever --epochs said, and their warm-up could outlast the whole training of a small data set.
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=12, val_interval=1)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.025, momentum=0.9, weight_decay=0.0001), clip_grad=None)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=250),
+    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=True, begin=0, end=12, T_max=12,
+         convert_to_iter_based=True),
+]
+
+# Runtime
+default_scope = "mmdet"
+default_hooks = dict(
+    runtime_info=dict(type="RuntimeInfoHook"),
+    timer=dict(type="IterTimerHook"),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    logger=dict(type="LoggerHook", interval=10),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(type="KeepLatestAndBest"),  # latest.pth, and best.pth by segm/AP
+)
+custom_hooks = [dict(type="ProgressHook")]
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+               dist_cfg=dict(backend="nccl"))
+visualizer = dict(
+    type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])
+log_processor = dict(type="LogProcessor", window_size=20, by_epoch=True)
+log_level = "INFO"
+load_from = None
+resume = False
