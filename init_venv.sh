@@ -10,12 +10,13 @@ CACHE=${INSTSEG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/instance_segmentation}
 
 usage() {
     cat <<EOF
-usage: ./init_venv.sh [DIR] [--cuda]
+usage: ./init_venv.sh [DIR] [--cuda] [--quiet]
 
 Make a virtual environment in DIR (default: venv beside this script) with torch, mmcv and its compiled ops, and this
 package, installed editable. Run it again after an interruption: it goes on where it stopped. A finished DIR is left alone.
 
   --cuda   torch for NVIDIA GPUs, and mmcv's ops compiled for them; needs the CUDA toolkit (nvcc) and takes longer
+  --quiet  say nothing about a finished DIR
 
 Environment:
   PYTHON               interpreter to use, 3.10 or newer (default: python3)
@@ -31,10 +32,11 @@ die() {
     exit 1
 }
 
-DIR="" MODE=cpu
+DIR="" MODE=cpu QUIET=""
 while [ $# -gt 0 ]; do
     case $1 in
         --cuda) MODE=cuda ;;
+        --quiet) QUIET=yes ;;
         -h | --help) usage; exit 0 ;;
         -*) usage >&2; exit 2 ;;
         *) [ -z "$DIR" ] || { usage >&2; exit 2; }; DIR=$1 ;;
@@ -215,7 +217,7 @@ do_check() { "$PY" "$REPO/tools/selfcheck.py"; }
 # --- main ---------------------------------------------------------------------------------------------------------
 
 if is_done check && still_there; then
-    printf '%s is ready.\nNext: %s\n' "$DIR" "tools/quickstart.sh"
+    [ -n "$QUIET" ] || printf '%s is ready.\nNext: %s\n' "$DIR" "tools/quickstart.sh"
     exit 0
 fi
 check_machine
