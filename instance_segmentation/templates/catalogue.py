@@ -1,0 +1,61 @@
+"""Find templates: the packaged ones by name, any other by its path."""
+
+import difflib
+from pathlib import Path
+
+from instance_segmentation.errors import TemplateError
+from instance_segmentation.templates.schema import load_template
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def templates_root():
+    """Folder `model_templates`: in an installed wheel inside the package, in a clone beside it.
+
+    Raises:
+        TemplateError: Neither exists.
+    """
+    candidates = (PACKAGE / "model_templates", PACKAGE.parent / "model_templates")
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise TemplateError(f"the templates are missing: neither {candidates[0]} nor {candidates[1]} exists; install again")
+
+
+def list_templates(root=None):
+    """Read all templates under `root` (the packaged ones when None), in the order of their paths.
+
+    Raises:
+        TemplateError: Any of them is wrong, or two have the same name.
+    """
+    root = Path(root or templates_root())
+    templates, problems = [], []
+    for path in sorted(root.rglob("template.yaml")):
+        try:
+            templates.append(load_template(path))
+        except TemplateError as error:
+            problems.append(str(error))
+    names = [template.name for template in templates]
+    problems += [f"{root}: two templates are named '{name}'" for name in sorted(set(names)) if names.count(name) > 1]
+    if problems:
+        raise TemplateError("\n".join(problems))
+    return templates
+
+
+def find_template(name_or_path):
+    """Read a template given its name, its template.yaml, or the folder that holds one.
+
+    Raises:
+        TemplateError: There is none; the message offers the nearest name and the list.
+    """
+    path = Path(name_or_path)
+    file = path / "template.yaml" if path.is_dir() else path
+    if file.name == "template.yaml" and file.is_file():
+        return load_template(file)
+    templates = {template.name: template for template in list_templates()}
+    if str(name_or_path) in templates:
+        return templates[str(name_or_path)]
+    near = difflib.get_close_matches(path.name, templates, n=1, cutoff=0.4)
+    what = f"{path}: no such template.yaml" if len(path.parts) > 1 or path.suffix == ".yaml" else f"no template '{path}'"
+    raise TemplateError(what + (f"; did you mean {near[0]}?" if near else "") + "\nThere are:\n  " + "\n  ".join(templates)
+                        + "\n`instseg ls` shows what each is good for; the path of a template.yaml is taken too.")
