@@ -52,7 +52,7 @@ EXTRAS = {
 setup(
     name="instance-segmentation",
     version=version(),
-    description="Template-driven fine-tuning of instance segmentation, from COCO annotations to a validated OpenVINO IR",
+    description="Template-driven fine-tuning of instance segmentation, from COCO to a validated OpenVINO IR",
     long_description=readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

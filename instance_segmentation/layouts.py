@@ -44,28 +44,29 @@ def find_splits(folder, split_into, seed=0):
     if not folder.is_dir():
         raise DatasetError(f"--data {folder}: no such folder")
     files = sorted(path for pattern in ("*.json", "*/*.json") for path in folder.glob(pattern))
-    train, val = _named(files, folder, ("train",)), _named(files, folder, ("val", "valid", "validation", "test"))
+    train = _named(files, folder, ("train",))
+    val = _named(files, folder, ("val", "valid", "validation")) or _named(files, folder, ("test",))
     if len(train) == 1 and len(val) == 1:
         roots = [_image_root(path, folder) for path in (train[0], val[0])]
         found = f"train {_short(train[0], folder)}, val {_short(val[0], folder)}"
         return Splits(train[0], roots[0], val[0], roots[1], found)
-    coco = [path for path in files if _looks_like_coco(path)] if not (len(train) > 1 or len(val) > 1) else []
+    coco = [path for path in files if _looks_like_coco(path)]
     if len(coco) == 1:
         return _divide(coco[0], _image_root(coco[0], folder), folder, Path(split_into), seed)
-    listed = "\n".join(f"  {_short(path, folder)}" for path in files[:12]) or "  no .json file, here or one folder below"
+    listed = "\n".join(f"  {_short(path, folder)}" for path in files[:12]) or "  no .json file, or it lies too deep"
     raise DatasetError(f"--data {folder}: which files are the training and validation annotations? Found:\n{listed}\n"
                        f"Expected one of:\n{LAYOUTS}\nOr name the files yourself: instseg train --help")
 
 
 def _named(files, folder, words):
-    """Files whose name, or else folder, starts a split's word: instances_val2017.json, val.json, valid/x.json."""
+    """Files whose name, or else folder, has a split's word: instances_val2017.json, val.json, valid/x.json."""
     def matches(text):
         parts = text.lower().replace("-", "_").replace(".", "_").split("_")
         return any(part.rstrip("0123456789") in words for part in parts)
 
     by_name = [path for path in files if matches(path.stem)]
     found = by_name or [path for path in files if path.parent != folder and matches(path.parent.name)]
-    preferred = [path for path in found if path.stem.startswith("instances")]  # COCO's captions and keypoints lie beside
+    preferred = [path for path in found if path.stem.startswith("instances")]  # captions and keypoints lie beside them
     return preferred or found
 
 
@@ -85,7 +86,7 @@ def _divide(json_file, root, folder, target, seed):
     content = _load(json_file)
     images = sorted(content["images"], key=lambda image: image["id"])
     if len(images) < 2:
-        raise DatasetError(f"{json_file}: {len(images)} image; at least 2 are needed, one to train and one to validate on")
+        raise DatasetError(f"{json_file}: {len(images)} image; at least 2 are needed, to train and to validate on")
     random.Random(seed).shuffle(images)
     count = max(1, round(VALIDATION_SHARE * len(images)))
     target.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from instance_segmentation.report import console, number, table
 
 TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
 STEPS = 7
+PACKAGES = {"torch": "torch", "mmcv": "onedl-mmcv", "mmdet": "onedl-mmdetection", "openvino": "openvino"}
 MARK = ".quickstart"  # in the output folder: made by us, so a second run may replace it
 # The sample data set is trained from random weights within minutes on two cores: small images, many epochs.
 SAMPLE = {"train": 60, "val": 20, "size_hw": (320, 320), "seed": 0}
@@ -67,8 +68,7 @@ def environment():
         MissingExtraError: Training packages are absent.
     """
     try:
-        versions = {name: version(package) for name, package in
-                    {"torch": "torch", "mmcv": "onedl-mmcv", "mmdet": "onedl-mmdetection", "openvino": "openvino"}.items()}
+        versions = {name: version(package) for name, package in PACKAGES.items()}
     except PackageNotFoundError as error:
         raise MissingExtraError("train", "The quickstart") from error
     return f"{_short(sys.prefix)} ({', '.join(f'{name} {number}' for name, number in versions.items())})"
@@ -139,8 +139,9 @@ def _row(name, result, files, *remarks):
 
 def _finish(pictures, ir, started):
     from instance_segmentation.contact_sheet import write_contact_sheet
-    files = sorted(path for path in pictures.rglob("*") if path.suffix in {".jpg", ".png"} and path.stem != "contact_sheet")
-    sheet = write_contact_sheet(files[:16], pictures / "contact_sheet.png")
+    sheet = pictures / "contact_sheet.png"
+    files = sorted(path for path in pictures.rglob("*") if path.suffix in {".jpg", ".png"} and path != sheet)
+    write_contact_sheet(files[:16], sheet)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     instseg = Path(sys.prefix) / "bin" / "instseg"
     console().print()
