@@ -22,7 +22,7 @@ def parser(prog="instseg new"):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("template", metavar="TEMPLATE", help="name (see `instseg ls`), or path of a template.yaml")
     result.add_argument("output", metavar="OUTPUT", type=Path, help="folder to make; must be new or empty")
-    result.add_argument("--do-not-load-snapshot", action="store_true", help="download nothing; training starts from random weights")
+    result.add_argument("--do-not-load-snapshot", action="store_true", help="download nothing; train from random weights")
     result.add_argument("--force", action="store_true",
                         help="write into an existing work dir: replaces the template's files, leaves every other file alone")
     result.add_argument("--offline", action="store_true", help="take the snapshot from the cache, or fail")

@@ -93,7 +93,8 @@ def instantiate(template, output, *, load_snapshot=True, force=False, offline=Fa
 
 def template_root(folder):
     """The folder that all of a template's files must lie in: the nearest of it and the two above it with a `_base_`
-    folder (the layout of model_templates), else the template's own folder."""
+    folder (the layout of model_templates), else the template's own folder.
+    """
     folder = Path(folder).resolve()
     return next((place for place in (folder, *folder.parents[:2]) if (place / "_base_").is_dir()), folder)
 
