@@ -17,6 +17,9 @@ FILLED = (
     " If a hole is meant, write the mask as RLE"
 )
 
+FAR_PX = 1e6
+"""Bound of a coordinate: pycocotools casts to int and takes memory for every pixel an edge crosses."""
+
 
 class MaskError(ValueError):
     """The segmentation cannot be understood; the message is a sentence for `Findings.problem`."""
@@ -64,11 +67,11 @@ def _normal_part(part):
     if kinds != {float}:
         if not kinds <= {int, float}:
             raise MaskError("{n} polygon|polygons holds|hold something that is not a finite number")
-        part = [float(value) for value in part]
+        part = [float(value) if abs(value) < FAR_PX else math.inf for value in part]
     if len(part) % 2:
         raise MaskError("{n} polygon|polygons has|have an odd number of coordinates")
-    if not math.isfinite(sum(part)):
-        raise MaskError("{n} polygon|polygons holds|hold something that is not a finite number")
+    if part and not (math.isfinite(sum(part)) and min(part) > -FAR_PX and max(part) < FAR_PX):
+        raise MaskError("{n} polygon|polygons holds|hold something that is not a finite number below a million px")
     return part
 
 
@@ -114,7 +117,8 @@ def _normal_rle(rle, size_hw):
 
 
 def _checked_runs(counts):
-    return np.array(counts, dtype=np.int64) if counts and set(map(type, counts)) == {int} else None
+    usable = counts and set(map(type, counts)) == {int} and min(counts) >= 0 and max(counts) < 1 << 31
+    return np.array(counts, dtype=np.int64) if usable else None
 
 
 def _runs(counts):

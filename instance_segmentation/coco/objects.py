@@ -1,6 +1,6 @@
 """Bring one raw annotation into the normal form, by stated rules."""
 
-import math
+import sys
 
 from instance_segmentation.coco import masks
 
@@ -129,7 +129,8 @@ class ObjectReader:
 
 
 def _is_number(value):
-    return type(value) in (int, float) and math.isfinite(value)
+    # The comparison is False for NaN and infinity, and takes the integers without bound that JSON allows.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _corners(box):

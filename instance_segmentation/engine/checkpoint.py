@@ -1,6 +1,7 @@
 """Checkpoints: read them without running their code, rename legacy keys, load what fits and say what did not."""
 
 import pickle
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def read_checkpoint(path, trust=False):
             content = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: refused, because reading it could run code: {_first_line(error)}\n"
+            f"{path}: refused, because reading it could run code: {_what_it_asks_for(error)}\n"
             "If you trust whoever made this file, pass --trust-checkpoint.") from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable checkpoint ({_first_line(error)}); is it complete?") from error
@@ -46,11 +47,16 @@ def read_checkpoint(path, trust=False):
 
 
 def _harmless_classes():
-    """Classes in other projects' mmengine checkpoints that only carry numbers."""
+    """What NumPy numbers and arrays in a checkpoint's meta are made of."""
     import numpy as np
-    from mmengine.logging import HistoryBuffer
     from numpy._core.multiarray import _reconstruct, scalar
-    return [HistoryBuffer, _reconstruct, scalar, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "fdlqiB")]
+    return [_reconstruct, scalar, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in "fdlqiB")]
+
+
+def _what_it_asks_for(error):
+    """The object that torch refused, from its long message."""
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it asks for {match[1]}" if match else _first_line(error)
 
 
 def _first_line(error):

@@ -72,4 +72,6 @@ def encode_crop(crop, left, top, size_hw):
     touching = starts[1:] == stops[:-1]  # a run that reaches the bottom continues at the top of the next column
     bounds = np.stack([starts[np.r_[True, ~touching]], stops[np.r_[~touching, True]]], 1) if len(starts) else starts
     counts = np.diff(np.r_[0, bounds.ravel(), height * width])
+    if counts[-1] == 0:  # the last run reaches the last pixel: COCO writes no empty run behind it
+        counts = counts[:-1]
     return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)

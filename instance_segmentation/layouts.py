@@ -1,0 +1,121 @@
+"""Find the training and validation files in a folder that holds a COCO data set in one of the usual layouts."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from instance_segmentation.errors import DatasetError
+
+VALIDATION_SHARE = 0.2
+LAYOUTS = """  train.json and val.json, with images in train/ and val/, in images/, or beside them
+  annotations/instances_train*.json and instances_val*.json, with images in images/ or train*/ and val*/
+  train/_annotations.coco.json and valid/_annotations.coco.json, with images beside them
+  one .json, with images in images/ or beside it (a fifth of them is set aside for validation)"""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Annotation file and image folder of each split, and what to tell the user about how they were found."""
+
+    train_json: Path
+    train_root: Path
+    val_json: Path
+    val_root: Path
+    found: str
+
+
+def find_splits(folder, split_into, seed=0):
+    """Find, or make, the training and validation split of a COCO folder.
+
+    Args:
+        folder: The user's folder; never written to.
+        split_into: Folder for train.json and val.json when there is only one annotation file to divide.
+        seed: Of that division; the same seed divides the same way.
+
+    Returns:
+        Splits.
+
+    Raises:
+        DatasetError: No layout fits; the message lists the layouts and what is there instead.
+    """
+    folder = Path(folder).resolve()
+    if not folder.is_dir():
+        raise DatasetError(f"--data {folder}: no such folder")
+    files = sorted(path for pattern in ("*.json", "*/*.json") for path in folder.glob(pattern))
+    train = _named(files, folder, ("train",))
+    val = _named(files, folder, ("val", "valid", "validation")) or _named(files, folder, ("test",))
+    if len(train) == 1 and len(val) == 1:
+        roots = [_image_root(path, folder) for path in (train[0], val[0])]
+        found = f"train {_short(train[0], folder)}, val {_short(val[0], folder)}"
+        return Splits(train[0], roots[0], val[0], roots[1], found)
+    coco = [path for path in files if _looks_like_coco(path)]
+    if len(coco) == 1:
+        return _divide(coco[0], _image_root(coco[0], folder), folder, Path(split_into), seed)
+    listed = "\n".join(f"  {_short(path, folder)}" for path in files[:12]) or "  no .json file, or it lies too deep"
+    raise DatasetError(f"--data {folder}: which files are the training and validation annotations? Found:\n{listed}\n"
+                       f"Expected one of:\n{LAYOUTS}\nOr name the files yourself: instseg train --help")
+
+
+def _named(files, folder, words):
+    """Files whose name, or else folder, has a split's word: instances_val2017.json, val.json, valid/x.json."""
+    def matches(text):
+        parts = text.lower().replace("-", "_").replace(".", "_").split("_")
+        return any(part.rstrip("0123456789") in words for part in parts)
+
+    by_name = [path for path in files if matches(path.stem)]
+    found = by_name or [path for path in files if path.parent != folder and matches(path.parent.name)]
+    preferred = [path for path in found if path.stem.startswith("instances")]  # captions and keypoints lie beside them
+    return preferred or found
+
+
+def _image_root(json_file, folder):
+    """The folder in which the file's first images lie."""
+    names = [image.get("file_name", "") for image in _load(json_file)["images"][:20]]
+    below = sorted(path for path in folder.rglob("*") if path.is_dir()) if names else []
+    candidates = [folder, json_file.parent, json_file.parent / json_file.stem, *below]
+    best = max(candidates, key=lambda root: sum((root / name).is_file() for name in names))
+    if names and not any((best / name).is_file() for name in names):
+        raise DatasetError(f"{json_file}: its images are nowhere below {folder} (first: {names[0]}). "
+                           "Put them into images/ beside the annotations.")
+    return best
+
+
+def _divide(json_file, root, folder, target, seed):
+    content = _load(json_file)
+    images = sorted(content["images"], key=lambda image: image["id"])
+    if len(images) < 2:
+        raise DatasetError(f"{json_file}: {len(images)} image; at least 2 are needed, to train and to validate on")
+    random.Random(seed).shuffle(images)
+    count = max(1, round(VALIDATION_SHARE * len(images)))
+    target.mkdir(parents=True, exist_ok=True)
+    for name, part in (("val", images[:count]), ("train", images[count:])):
+        ids = {image["id"] for image in part}
+        kept = [item for item in content.get("annotations", []) if item["image_id"] in ids]
+        (target / f"{name}.json").write_bytes(msgspec.json.encode({**content, "images": part, "annotations": kept}))
+    found = (f"{_short(json_file, folder)}: {len(images) - count} images to train, {count} to validate on "
+             f"(divided at random, seed {seed})")
+    return Splits(target / "train.json", root, target / "val.json", root, found)
+
+
+def _looks_like_coco(path):
+    try:
+        content = _load(path)
+    except DatasetError:
+        return False
+    return bool(content["images"]) and "file_name" in content["images"][0] and "annotations" in content
+
+
+def _load(path):
+    try:
+        content = msgspec.json.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise DatasetError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise DatasetError(f'{path}: not a COCO file: it has no list "images"')
+    return content
+
+
+def _short(path, folder):
+    return str(path.relative_to(folder))
