@@ -1,0 +1,139 @@
+"""`instseg`, `instseg ls`, `instseg new`, `compress.py`: exit codes and what the user reads."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from instance_segmentation import __version__
+from instance_segmentation.cli import compress, ls, main, new
+from instance_segmentation.templates.catalogue import list_templates
+from instance_segmentation.templates.workdir import instantiate
+
+NAME = "efficientnet_b2b-mask_rcnn-480x480"
+
+
+def python(*arguments, **options):
+    """Run Python on this source tree from any folder."""
+    path = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return subprocess.run([sys.executable, *map(str, arguments)], text=True, capture_output=True, check=False, timeout=60,
+                          env={**os.environ, "PYTHONPATH": path}, **options)
+
+
+def test_ls_lists_every_template_in_one_line_each_when_piped(capsys):
+    assert main.main(["ls"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["template", "input", "Mp", "GFLOPs", "box", "AP", "mask", "AP", "good", "for"]
+    assert [line.split()[0] for line in lines] == [template.name for template in list_templates()]
+    assert lines[0].split()[:6] == [NAME, "480×480", "10.27", "18.1", "34.1", "29.4"]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_ls_shows_a_dash_where_no_number_is_published(minimal):
+    from instance_segmentation.templates.schema import Template
+    for metric in minimal["metrics"]:
+        metric["value"] = None
+    assert ls.row(Template.model_validate(minimal)) == ("tiny", "64×96", "–", "–", "–", "–", "tests")
+
+
+def test_new_says_what_it_made_and_what_is_next(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["new", NAME, "my work", "--do-not-load-snapshot"]) == 0
+    out = capsys.readouterr().out
+    assert f"Template    {NAME}" in out
+    assert "none: training starts from random weights" in out
+    assert "Next        python 'my work/train.py' --train-ann-files TRAIN.json" in out
+    assert (tmp_path / "my work" / "train.py").is_file()
+
+
+def test_new_with_a_snapshot_puts_it_in_the_next_command(capsys, tmp_path, template, minimal, snapshot_file):
+    folder = template(dict(dependencies=[{**minimal["dependencies"][0], "source": snapshot_file.as_uri()}]))
+    assert new.main([str(folder / "template.yaml"), str(tmp_path / "work")]) == 0
+    out = capsys.readouterr().out
+    assert "Snapshot    snapshot.pth, 1.0 MB" in out
+    assert f"--load-weights {tmp_path / 'work' / 'snapshot.pth'}" in out
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["nothing", "work"], "no template 'nothing'"),
+    ([NAME, "work", "--offline"], "--offline forbids a download"),
+    ([NAME, "full"], "is not empty"),
+])
+def test_new_fails_in_one_message(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    assert main.main(["new", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("instseg new: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert os.listdir(tmp_path) == ["full"]
+
+
+def test_new_ctrl_c_exits_130(monkeypatch, tmp_path):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("instance_segmentation.templates.workdir.fetch", interrupt)
+    assert new.main([NAME, str(tmp_path / "work")]) == 130
+    assert not os.listdir(tmp_path)
+
+
+def test_new_usage_error_exits_2(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["new", NAME])
+    assert "usage: instseg new" in capsys.readouterr().err
+
+
+def test_download_bar_is_one_line_when_piped(capsys):
+    with new.download_progress(None) as progress:
+        for done in (0, 500_000, 1_000_000):
+            progress(done, 1_000_000)
+    out, err = capsys.readouterr()
+    assert out == "Download     (1.0 MB)\n"
+    assert err == ""
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), [
+    ([], 2, "no verb given"), (["nwe"], 2, "unknown verb 'nwe'; did you mean 'new'?"), (["xyz"], 2, "unknown verb 'xyz'\n"),
+    (["--version"], 0, f"instseg {__version__}"), (["--help"], 0, "verbs:\n  ls "), (["-h"], 0, "  new         Make a work dir"),
+])
+def test_dispatcher(capsys, arguments, code, text):
+    assert main.main(arguments) == code
+    out, err = capsys.readouterr()
+    assert text in (err if code else out)
+
+
+def test_compress_says_that_the_template_offers_none(capsys, tmp_path):
+    work = instantiate(NAME, tmp_path / "work", load_snapshot=False)
+    assert compress.main(["--nncf-quantization", "--load-weights", "x.pth"], work_dir=work) == 1
+    assert "got --nncf-quantization, but template efficientnet" in capsys.readouterr().err
+    assert main.main(["compress", str(work)]) == 1
+    assert "got no method" in capsys.readouterr().err
+
+
+def test_wrapper_and_old_script_run_from_another_folder(repo, tmp_path):
+    made = python(repo / "tools" / "instantiate_template.py", NAME, tmp_path / "my work", "--do-not-load-snapshot", cwd=tmp_path)
+    assert (made.returncode, made.stderr) == (0, "")
+    ran = python(tmp_path / "my work" / "compress.py", "--nncf-pruning", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("compress.py: got --nncf-pruning")
+    assert python(tmp_path / "my work" / "train.py", "--help", cwd=tmp_path).stdout.startswith("usage: train.py")
+
+
+def test_scaffold_scripts_are_six_lines_at_most(repo):
+    scripts = sorted((repo / "instance_segmentation" / "templates" / "scaffold").glob("*.py"))
+    assert [path.name for path in scripts] == ["compress.py", "eval.py", "export.py", "train.py"]
+    assert max(len(path.read_text().splitlines()) for path in scripts) <= 6
+
+
+def test_ls_and_new_import_nothing_heavy(tmp_path):
+    script = ("import json, sys\nfrom instance_segmentation.cli.main import main\n"
+              f"main(['ls']); code = main(['new', '{NAME}', sys.argv[1], '--do-not-load-snapshot'])\n"
+              "heavy = {'torch', 'mmengine', 'mmdet', 'openvino', 'cv2', 'matplotlib'} & set(sys.modules)\n"
+              "print(json.dumps([code, sorted(heavy)]))")
+    ran = python("-c", script, tmp_path / "work")
+    assert json.loads(ran.stdout.splitlines()[-1]) == [0, []], ran.stderr
