@@ -49,7 +49,8 @@ def template(tmp_path, minimal, build_tree):
     """Write templates/family/tiny with a base file; returns a function (changes of template.yaml, more files) → folder."""
     def make(changes=None, files=None):
         content = {**minimal, **(changes or {})}
-        tree = {"_base_/shared.py": "# shared\nlr = 0.1\n", "family/tiny/model.py": '_base_ = "../../_base_/shared.py"\nsize = 64\n',
+        tree = {"_base_/shared.py": "# shared\nlr = 0.1\n",
+                "family/tiny/model.py": '_base_ = "../../_base_/shared.py"\nsize = 64\n',
                 "family/tiny/template.yaml": yaml.safe_dump(content), **(files or {})}
         return build_tree(tmp_path / "templates", tree) / "family" / "tiny"
     return make
