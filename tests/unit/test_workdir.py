@@ -33,7 +33,8 @@ def test_work_dir_holds_all_files_and_nothing_else_remains(template, tmp_path):
 
 
 def test_config_keeps_comments_and_finds_its_base(template, tmp_path):
-    made = instantiate(template(files={"family/tiny/model.py": '_base_ = ["../../_base_/shared.py"]  # sharéd\nsize = 1\n'}),
+    config = '_base_ = ["../../_base_/shared.py"]  # sharéd\nsize = 1  # px\n'
+    made = instantiate(template(files={"family/tiny/model.py": config}),
                        tmp_path / "work", load_snapshot=False)
     assert (made / "model.py").read_text() == '_base_ = ["_base_/shared.py"]  # sharéd\nsize = 1  # px\n'
     assert (made / "_base_" / "shared.py").read_text() == "# shared\nlr = 0.1\n"
