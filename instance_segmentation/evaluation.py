@@ -51,7 +51,7 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     if classes and tuple(classes) != names:
         raise WeightsError(f"--classes differs from the classes in {weights.name}.\n  --classes: {', '.join(classes)}\n"
                            f"  weights:   {', '.join(names)}\nLeave --classes out: the weights know theirs.")
-    annotations = read_annotations(test_ann_files, test_data_roots, classes=names)
+    annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False)
     say_data(test=annotations)
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
@@ -90,8 +90,8 @@ def _objects_per_class(annotations):
 def with_source_ids(detections, annotations):
     """COCO results with image and category ids of the user's own file instead of the normalised ones."""
     images = {image["id"]: image["source_id"] for image in annotations.images}
-    categories = annotations.source_category_ids or {}
-    numbers = {index: categories.get(name, index) for index, name in enumerate(annotations.classes, 1)}
+    theirs = annotations.source_category_ids or {}  # None when several files number their classes differently
+    numbers = {index: theirs.get(name, index) for index, name in enumerate(annotations.classes, 1)}
     return [dict(item, image_id=images[item["image_id"]], category_id=numbers[item["category_id"]]) for item in detections]
 
 

@@ -53,7 +53,7 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     work, basic = open_workdir(work_dir), open_workdir(work_dir).template.hyper_parameters.basic
     output = Path(save_checkpoints_to or work.path / "outputs").resolve()
     training = read_annotations(train_ann_files, train_data_roots, classes=classes, keep_empty=keep_empty)
-    validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes)
+    validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False)
     say_data(train=training, val=validation)
     device = choose_device(work.template.gpu_num if gpu_num is None else gpu_num)
 

@@ -14,7 +14,8 @@ from instance_segmentation.coco.record import Annotations
 from instance_segmentation.errors import DatasetError
 
 
-def read_annotations(ann_files, roots, *, classes=None, keep_empty=True, check_images=True, progress=None):
+def read_annotations(ann_files, roots, *, classes=None, all_classes=True, keep_empty=True, check_images=True,
+                     progress=None):
     """Read, check, merge and normalise COCO instance annotations.
 
     Args:
@@ -23,6 +24,8 @@ def read_annotations(ann_files, roots, *, classes=None, keep_empty=True, check_i
             its root as it stands, or absolute.
         classes: Names in the order wanted; None takes all categories of the first file in the order of their ids.
             Objects of other classes are left out.
+        all_classes: Whether each of `classes` must be in some file's categories. A validation set may lack some: their
+            AP is undefined then, and a note says so; one of them at least must be there.
         keep_empty: Keep images without an object of the classes (crowds do not count) as negatives.
         check_images: Open every image: it exists, decodes, and has the size the JSON says. See `images` for the limits.
         progress: Called as progress(done, total) for each image checked of a file.
@@ -38,7 +41,7 @@ def read_annotations(ann_files, roots, *, classes=None, keep_empty=True, check_i
         parts = [_read_file(*pair, classes, check_images, progress) for pair in pair_files(ann_files, roots)]
         if classes is None and parts[0].categories:
             classes = tuple(parts[0].categories)
-        _check_classes_known(classes, parts)
+        _check_classes_known(classes, parts, all_classes)
         raise_problems([part.findings for part in parts])
         return _merge(parts, tuple(classes), keep_empty)
 
@@ -113,12 +116,14 @@ def _check_class_list(classes):
         raise DatasetError(f"The class list names {', '.join(twice)} more than once. Name each class once.")
 
 
-def _check_classes_known(classes, parts):
-    """Add a problem for each class that no file has."""
+def _check_classes_known(classes, parts, all_classes):
+    """Add a problem for each class that no file has; unless all are required, only when no file has any of them."""
     loaded = [part for part in parts if part.categories]
     if classes is None or not loaded:
         return
     known = {name for part in loaded for name in part.categories}
+    if not all_classes and known.intersection(classes):
+        return
     for name in classes:
         if name not in known:
             listed = ", ".join(sorted(known)[:20]) + (", …" if len(known) > 20 else "")

@@ -19,4 +19,6 @@ def register(purpose="This command"):
             register_all_modules()
     except ImportError as error:
         raise MissingExtraError("train", purpose) from error
+    from instance_segmentation.engine.memory import keep_freed_memory
+    keep_freed_memory()
     from instance_segmentation.engine import dataset, drawing, keep_checkpoints, mask_head, metrics, progress  # noqa: F401

@@ -446,3 +446,15 @@ def test_hostile_counts_do_not_reach_pycocotools():
     for counts in ("", "P", "zzz", "0", "oooooooooo0", "é1"):
         with pytest.raises(MaskError):
             normalise({"size": [48, 64], "counts": counts}, (48, 64))
+
+
+def test_classes_absent_from_a_validation_file_are_noted(tmp_path):
+    (tmp_path / "val.json").write_text(json.dumps(
+        {"images": [{"id": 1, "file_name": "a.jpg", "width": 20, "height": 20}], "annotations": [],
+         "categories": [{"id": 3, "name": "pear"}]}))
+    options = {"check_images": False, "all_classes": False}
+    annotations = read_annotations([tmp_path / "val.json"], [tmp_path], classes=["apple", "pear"], **options)
+    assert annotations.classes == ("apple", "pear")
+    assert any("apple" in note for note in annotations.notes)
+    with pytest.raises(DatasetError, match='class "fig" is not in this file'):
+        read_annotations([tmp_path / "val.json"], [tmp_path], classes=["apple", "fig"], **options)

@@ -1,0 +1,43 @@
+"""`instseg VERB …`: imports the chosen verb's module only, so that every `--help` is instant."""
+
+import difflib
+import importlib
+import sys
+
+from instance_segmentation import __version__
+
+VERBS = {
+    "ls": "List the templates, with size, speed and published accuracy.",
+    "new": "Make a work dir from a template.",
+    "train": "Fine-tune a work dir's network on your classes.",
+    "eval": "Compute COCO AP of a checkpoint or an exported model.",
+    "export": "Export a checkpoint to OpenVINO and check that both agree.",
+    "compress": "Compress a checkpoint, where the template offers it.",
+    "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
+}
+
+
+def usage():
+    """The text of `instseg --help`."""
+    verbs = "\n".join(f"  {verb:<11} {sentence}" for verb, sentence in VERBS.items())
+    return (f"usage: instseg VERB …\n\nFine-tune instance segmentation and export it to OpenVINO.\n\nverbs:\n{verbs}\n\n"
+            "`instseg VERB --help` explains a verb, `instseg --version` prints the version.\n"
+            "First steps:\n  instseg ls\n  instseg new efficientnet_b2b-mask_rcnn-480x480 my_work")
+
+
+def main(argv=None):
+    """Dispatch; returns the exit code: 2 for an unknown verb, else the verb's."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    first = argv[0] if argv else ""
+    if first in VERBS:
+        return importlib.import_module(f"instance_segmentation.cli.{first}").main(argv[1:])
+    if first in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if first == "--version":
+        print(f"instseg {__version__}")
+        return 0
+    near = difflib.get_close_matches(first, VERBS, n=1)
+    what = f"unknown verb '{first}'" + (f"; did you mean '{near[0]}'?" if near else "") if first else "no verb given"
+    print(f"instseg: {what}\nVerbs: {', '.join(VERBS)}. Try `instseg --help`.", file=sys.stderr)
+    return 2

@@ -1,0 +1,87 @@
+"""Take a template's model.py and the `_base_` files it builds on along into the work dir, comments and all.
+
+They are copied with rewritten `_base_` paths, not merged into one file: merging would execute the template's code, lose
+its comments, and need mmengine in the base install (which brings matplotlib, and takes over a second to write a config).
+The run's own folder gets the merged config when training starts.
+"""
+
+import ast
+from pathlib import Path
+
+from instance_segmentation.errors import TemplateError
+
+FOLDER = "_base_"
+
+
+def config_files(config, root):
+    """Collect a config and, recursively, its bases.
+
+    Args:
+        config: Path of model.py.
+        root: Folder that no base may lie outside of, links resolved.
+
+    Returns:
+        Path relative to the work dir → contents as bytes: the config's own name, and `_base_/<name>.py` per base.
+
+    Raises:
+        TemplateError: A file is missing, outside `root`, not Python, or not in mmengine's `_base_` style.
+    """
+    files, origins = {}, {}
+    _collect(Path(config), Path(root).resolve(), Path(config).name, files, origins)
+    return files
+
+
+def inside(path, root, named):
+    """Resolve links and return the file, which must exist in `root`; `named` says in the error where its name stands."""
+    path = Path(path).resolve()
+    if not path.is_relative_to(Path(root).resolve()):
+        raise TemplateError(f"{named}: leads to {path}, outside the template's root {root}; move the file inside")
+    if not path.is_file():
+        raise TemplateError(f"{named}: no such file: {path}")
+    return path
+
+
+def _collect(path, root, destination, files, origins):
+    path = inside(path, root, path)
+    origins[destination] = path
+    source = path.read_bytes()
+    edits = []
+    for node in _base_names(path, source):
+        base = inside(path.parent / node.value, root, f"{path}: _base_ '{node.value}'")
+        target = f"{FOLDER}/{base.name}"
+        if origins.setdefault(target, base) != base:
+            raise TemplateError(f"{path}: two base files are named {base.name}: {origins[target]} and {base}; rename one")
+        edits.append((node, base.name if destination.startswith(FOLDER) else target))
+        if target not in files:
+            files[target] = b""  # bases that name each other end here; mmengine reports such a circle
+            _collect(base, root, target, files, origins)
+    files[destination] = _rewrite(source, edits)
+
+
+def _base_names(path, source):
+    """The string nodes of `_base_ = "…"` or `_base_ = ["…", …]`."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise TemplateError(f"{path}: is not valid Python: {error}") from error
+    names = []
+    for statement in tree.body:
+        if isinstance(statement, ast.With):
+            raise TemplateError(f"{path}:{statement.lineno}: 'with read_base()' is not supported; write _base_ = \"file.py\"")
+        if isinstance(statement, ast.Assign) and [getattr(target, "id", "") for target in statement.targets] == ["_base_"]:
+            value = statement.value
+            names += value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
+    for node in names:
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno == node.end_lineno):
+            raise TemplateError(f"{path}:{node.lineno}: got a computed _base_, expected file names in quotes")
+    return names
+
+
+def _rewrite(source, edits):
+    """Replace string nodes in the source by other strings; columns of ast count bytes."""
+    lines = source.splitlines(keepends=True)
+    for node, text in sorted(edits, key=lambda edit: (edit[0].lineno, edit[0].col_offset), reverse=True):
+        line = lines[node.lineno - 1]
+        quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        lines[node.lineno - 1] = line[:node.col_offset] + quoted.encode() + line[node.end_col_offset:]
+    return b"".join(lines)

@@ -1,0 +1,84 @@
+"""The packaged templates, and how one is found."""
+
+import ast
+
+import pytest
+
+from instance_segmentation.errors import TemplateError
+from instance_segmentation.templates.bases import config_files
+from instance_segmentation.templates.catalogue import find_template, list_templates, templates_root
+from instance_segmentation.templates.workdir import template_root
+
+PACKAGED = list_templates()
+NAMES = [template.name for template in PACKAGED]
+
+
+def test_both_custom_templates_are_packaged():
+    assert {"efficientnet_b2b-mask_rcnn-480x480", "efficientnet_b2b-mask_rcnn-576x576"} <= set(NAMES)
+
+
+def test_no_template_is_overlooked():
+    assert len(PACKAGED) == sum(1 for path in templates_root().rglob("model.py"))
+
+
+@pytest.mark.parametrize(("name", "facts"), [  # spec of the originals: Mp, box AP, mask AP, bytes
+    ("efficientnet_b2b-mask_rcnn-480x480", (10.27, 34.1, 29.4, 41453387)),
+    ("efficientnet_b2b-mask_rcnn-576x576", (13.27, 35.2, 31.0, 53452621))])
+def test_published_facts(name, facts):
+    template = find_template(name)
+    assert (*map(template.metric, ("size", "bbox", "segm")), template.snapshot.size) == facts
+
+
+@pytest.mark.parametrize("template", PACKAGED, ids=NAMES)
+def test_name_folder_and_config_agree(template):
+    assert template.path.name == template.name
+    tree = ast.parse((template.path / template.config).read_text())
+    sizes = [ast.literal_eval(node.value) for node in tree.body
+             if isinstance(node, ast.Assign) and node.targets[0].id == "input_size"]
+    assert sizes == [tuple(template.input_size)]
+
+
+@pytest.mark.parametrize("template", PACKAGED, ids=NAMES)
+def test_bases_come_along(template):
+    files = config_files(template.path / template.config, template_root(template.path))
+    assert len(files) > 1
+    assert b"../" not in files[template.config]
+
+
+@pytest.mark.parametrize("given", ["name", "file", "folder"])
+def test_find_by(given):
+    template = PACKAGED[0]
+    where = dict(name=template.name, file=template.path / "template.yaml", folder=template.path)[given]
+    assert find_template(where) == template
+    assert find_template(where).path == template.path
+
+
+def test_bare_relative_template_yaml(monkeypatch):
+    """The original copied the root of the file system when the path had no folder."""
+    monkeypatch.chdir(PACKAGED[0].path)
+    assert find_template("template.yaml").path == PACKAGED[0].path
+
+
+def test_misspelt_name_gets_a_suggestion_and_the_list():
+    with pytest.raises(TemplateError) as caught:
+        find_template("efficientnet_b2b-maskrcnn-576")
+    assert "did you mean efficientnet_b2b-mask_rcnn-576x576?" in str(caught.value)
+    assert all(name in str(caught.value) for name in NAMES)
+
+
+def test_absent_path():
+    with pytest.raises(TemplateError, match="no/such/template.yaml: no such template.yaml"):
+        find_template("no/such/template.yaml")
+
+
+def test_problems_of_all_templates_are_listed(template, tmp_path):
+    template(files={"family/one/template.yaml": "a: 1", "family/two/template.yaml": "b: 1"})
+    with pytest.raises(TemplateError, match=r"(?s)one/template.yaml.*two/template.yaml"):
+        list_templates(tmp_path / "templates")
+
+
+def test_a_name_used_twice(template, tmp_path):
+    folder = template()
+    template(files={"family/copy/template.yaml": (folder / "template.yaml").read_text()})
+    with pytest.raises(TemplateError, match="two templates are named 'tiny'"):
+        list_templates(tmp_path / "templates")
