@@ -8,8 +8,7 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import WeightsError
-from instance_segmentation.report import (class_table, file_record, metric_records, say, write_metrics_json,
-                                          write_metrics_yaml)
+from instance_segmentation.report import class_table, file_record, metric_records, say, write_metrics_json, write_metrics_yaml
 from instance_segmentation.templates.workdir import open_workdir
 from instance_segmentation.training import say_data
 

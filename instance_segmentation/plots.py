@@ -37,4 +37,4 @@ def _series(axes, lines, labels, **style):
     for key, label in labels.items():
         points = [(line["step"], line[key]) for line in lines if key in line]
         if points:
-            axes.plot(*zip(*points), label=label, **style)
+            axes.plot(*zip(*points, strict=True), label=label, **style)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import TrainingError
-from instance_segmentation.report import say, table
+from instance_segmentation.report import say
 from instance_segmentation.templates.workdir import open_workdir
 
 

@@ -46,6 +46,7 @@ class InputSize(argparse.Action):
     """`--input-size 384` or `--input-size 384 512` → (height, width)."""
 
     def __call__(self, parser, namespace, values, option_string=None):
+        """Store the pair; one number is a square."""
         if len(values) > 2:
             parser.error(f"{option_string}: got {len(values)} numbers, expected one (square) or height and width")
         setattr(namespace, self.dest, (values[0], values[-1]))
@@ -62,6 +63,7 @@ class KeyValues(argparse.Action):
     """Collect `key=value` pairs; parsed like mmengine's DictAction, which is imported only when the flag is used."""
 
     def __call__(self, parser, namespace, values, option_string=None):
+        """Store the pairs as a dict of dotted keys."""
         from mmengine.config import DictAction
         DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
 

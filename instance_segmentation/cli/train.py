@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import (add_cfg_options, add_classes, add_data, add_input_size, add_weights,
-                                               verb_parser)
+from instance_segmentation.cli.options import add_cfg_options, add_classes, add_data, add_input_size, add_weights, verb_parser
 
 EXAMPLE = """example:
   python train.py --load-weights snapshot.pth \\

@@ -36,6 +36,7 @@ class Findings:
 
     @property
     def notes(self):
+        """Sentences in the order in which their kinds were met."""
         return [_spell(*item) for item in self._notes.items()]
 
 

@@ -150,7 +150,7 @@ def _unknown_key(cfg, dotted):
             if not part.isdigit() or int(part) >= len(node):
                 return f"'{dotted}': '{'.'.join(path)}' is a list of {len(node)}, got index '{part}'"
             node = node[int(part)]
-        elif isinstance(node, dict) or isinstance(node, Config):
+        elif isinstance(node, (dict, Config)):
             if part not in node and part not in _arguments(node):
                 near = difflib.get_close_matches(part, [*node, *_arguments(node)], n=1)
                 return f"unknown key '{dotted}'" + (f"; did you mean '{'.'.join([*path, near[0]])}'?" if near else "")

@@ -27,7 +27,7 @@ class BoxMaskHead(FCNMaskHead):
         Returns:
             The same InstanceData with `masks`, a list of N RLEs; with `rescale`, `bboxes` in original pixels.
         """
-        for preds, results, meta in zip(mask_preds, results_list, batch_img_metas):
+        for preds, results, meta in zip(mask_preds, results_list, batch_img_metas, strict=True):
             if rescale:
                 results.bboxes = results.bboxes / results.bboxes.new_tensor(meta["scale_factor"]).repeat(2)
             size_hw = meta["ori_shape" if rescale else "img_shape"][:2]

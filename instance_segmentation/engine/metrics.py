@@ -41,7 +41,7 @@ class CocoSegmMetric(BaseMetric):
             pred = sample["pred_instances"]
             boxes = pred["bboxes"].float().cpu().numpy()
             boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-            columns = zip(boxes_xywh, pred["scores"].tolist(), pred["labels"].tolist(), pred["masks"])
+            columns = zip(boxes_xywh, pred["scores"].tolist(), pred["labels"].tolist(), pred["masks"], strict=True)
             self.results.append([
                 dict(image_id=sample["img_id"], category_id=label + 1, bbox=box.tolist(), score=score,
                      segmentation=dict(size=list(rle["size"]), counts=_text(rle["counts"])))
@@ -97,7 +97,7 @@ def _evaluate(truth, found, kind):
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    metrics = {f"{kind}/{name}": _defined(value) for name, value in zip(SUMMARY, evaluation.stats)}
+    metrics = {f"{kind}/{name}": _defined(value) for name, value in zip(SUMMARY, evaluation.stats, strict=True)}
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class; all sizes, 100 detections
     for index, category in enumerate(truth.loadCats(evaluation.params.catIds)):
         for suffix, values in (("AP", precision[:, :, index]), ("AP50", precision[0, :, index])):

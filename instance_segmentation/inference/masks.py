@@ -21,7 +21,8 @@ def paste_rles(boxes_img, masks, size_hw, threshold=0.5):
     Returns:
         N compressed COCO RLEs, dicts with `size` [height, width] and `counts` (bytes).
     """
-    return [encode_crop(*paste_crop(box, mask, size_hw, threshold), size_hw) for box, mask in zip(boxes_img, masks)]
+    return [encode_crop(*paste_crop(box, mask, size_hw, threshold), size_hw)
+            for box, mask in zip(boxes_img, masks, strict=True)]
 
 
 def paste_crop(box_img, mask, size_hw, threshold=0.5):

@@ -2,8 +2,15 @@
 
 import pytest
 
-from instance_segmentation.engine.config import (apply_overrides, innermost, set_classes, set_input_size, set_schedule,
-                                                 train_config, train_scales)
+from instance_segmentation.engine.config import (
+    apply_overrides,
+    innermost,
+    set_classes,
+    set_input_size,
+    set_schedule,
+    train_config,
+    train_scales,
+)
 from instance_segmentation.errors import TemplateError
 
 pytestmark = pytest.mark.component

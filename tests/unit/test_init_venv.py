@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_ctrl_c_ends_the_step_and_a_second_run_waits_for_nobody(repo, tmp_path):
 
     def gone():
         try:
-            return open(f"/proc/{pid_file.read_text().strip()}/stat").read().split()[2] == "Z"
+            return Path(f"/proc/{pid_file.read_text().strip()}/stat").read_text().split()[2] == "Z"
         except FileNotFoundError:
             return True
 
