@@ -99,6 +99,9 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
     if [ -e "$DIR" ] && [ ! -d "$STAMPS" ] && [ ! -f "$DIR/pyvenv.cfg" ] && [ -n "$(ls -A "$DIR" 2> /dev/null)" ]; then
         die "$DIR exists and is not a virtual environment; nothing was changed. Name another folder: ./init_venv.sh DIR"
     fi
+    if [ -n "${PYTHON:-}" ] && [ -x "$PY" ] && [ "$("$PY" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$found" ]; then
+        die "$DIR was made with another Python than PYTHON=$PYTHON ($found). Name another folder, or remove it first."
+    fi
     local free
     free=$(df -Pk -- "$(existing_parent "$DIR")" | awk 'NR == 2 {print int($4 / 1048576)}')
     [ "$free" -ge 4 ] || die "$free GB are free where $DIR lies, about 4 GB are needed (--cuda: 10 GB)."
@@ -229,7 +232,7 @@ printf 'Setting up %s; about 5 minutes and 4 GB on 2 cores. Full log: %s\n' "$DI
 ! is_done check || rm -f "$STAMPS"/*  # complete, yet packages are missing: go through every step again
 step 1 venv "virtual environment"
 step 2 torch "torch $TORCH"
-step 3 mmcv "mmcv $MMCV with ops, compiled for ~3 min"
+step 3 mmcv "mmcv $MMCV and its ops (compiles for ~3 min)"
 step 4 package "this package, mmdet, openvino"
 step 5 check "self-check"
 sed -n '/^=== \[5/h;//!H;$!d;x;s/^=== [^\n]*\n//;p' "$LOG"

@@ -60,7 +60,10 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["instance_segmentation", "instance_segmentation.*"]), TEMPLATES],
     package_dir={TEMPLATES: "model_templates"},
-    package_data={TEMPLATES: ["**/*.yaml", "**/*.py", "**/*.md"]},
+    package_data={
+        TEMPLATES: ["**/*.yaml", "**/*.py", "**/*.md"],
+        "instance_segmentation.templates": ["scaffold/*"],  # copied into work dirs, not imported
+    },
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["instseg = instance_segmentation.cli.main:main"]},

@@ -1,12 +1,32 @@
 """The one door for the command line and for users: every verb is one function of this module.
 
-Importing it is cheap; torch, mmdet and OpenVINO are imported by the function that needs them.
+    train, evaluate, export            on a work dir
+    instantiate, open_workdir          make and open one
+    list_templates, find_template      what there is to choose from
+    quickstart                         all of it on sample data
+
+Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
 """
 
-from instance_segmentation.evaluation import EvaluationResult, evaluate
-from instance_segmentation.templates.catalogue import find_template, list_templates
-from instance_segmentation.templates.workdir import instantiate, open_workdir
-from instance_segmentation.training import TrainResult, train
+import importlib
 
-__all__ = ["EvaluationResult", "TrainResult", "evaluate", "find_template", "instantiate", "list_templates",
-           "open_workdir", "train"]
+HOMES = {
+    "EvaluationResult": "evaluation", "evaluate": "evaluation",
+    "ExportResult": "exporting", "export": "exporting",
+    "TrainResult": "training", "train": "training",
+    "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
+    "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
+    "quickstart": "quickstart",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name):
+    """Import a public name from its home module."""
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"instance_segmentation.{HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

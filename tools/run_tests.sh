@@ -8,12 +8,15 @@ set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repo"
 
+usage() { sed -n '2,6s/^# \{0,1\}//p' "$repo/tools/run_tests.sh"; }
+
 tiers=(unit component e2e) nightly=(-m "not nightly and not gpu")
 case ${1:-} in
     "") ;;
     --fast) tiers=(unit) ;;
     --nightly) nightly=(-m "not gpu") ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] || [ "$1" = -h ]; exit $(($? * 2)) ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
 esac
 
 venv=${INSTSEG_VENV:-$repo/venv}

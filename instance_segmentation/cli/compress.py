@@ -29,5 +29,6 @@ def call(args):
     from instance_segmentation import api
     work = api.open_workdir(args.work_dir)
     asked = [f"--nncf-{method}" for method in METHODS if getattr(args, f"nncf_{method}")]
-    raise TemplateError(f"got {', '.join(asked) or 'no method'}, but template {work.template.name} offers no compression "
-                        "(`optimisations: null` in template.yaml). Next: export.py; its --help lists smaller formats.")
+    raise TemplateError(f"got {', '.join(asked) or 'no method'}, but template {work.template.name} offers no "
+                        "compression (`optimisations: null` in template.yaml). "
+                        "Next: export.py; its --help lists smaller formats.")

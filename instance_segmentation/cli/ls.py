@@ -10,8 +10,8 @@ COLUMNS = ("template", "input", "Mp", "GFLOPs", "box AP", "mask AP", "good for")
 def parser():
     """Build the argument parser."""
     result = argparse.ArgumentParser(
-        prog="instseg ls", description="List the templates: input (height×width), millions of parameters, complexity, and "
-        "the AP published for COCO.", epilog="next: instseg new TEMPLATE FOLDER")
+        prog="instseg ls", description="List the templates: input (height×width), millions of parameters, complexity, "
+        "and the AP published for COCO.", epilog="next: instseg new TEMPLATE FOLDER")
     result.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return result
 
@@ -44,5 +44,5 @@ def row(template):
     height, width = template.input_size
     numbers = [("size", 2), ("complexity", 1), ("bbox", 1), ("segm", 1)]
     values = ((template.metric(key), digits) for key, digits in numbers)
-    return (template.name, f"{height}×{width}", *("–" if value is None else f"{value:.{digits}f}" for value, digits in values),
-            template.good_for)
+    texts = ("–" if value is None else f"{value:.{digits}f}" for value, digits in values)
+    return (template.name, f"{height}×{width}", *texts, template.good_for)

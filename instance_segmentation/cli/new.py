@@ -17,14 +17,15 @@ The snapshot is downloaded once, to $INSTSEG_CACHE (default ~/.cache/instance_se
 
 def parser(prog="instseg new"):
     """Build the argument parser."""
-    result = argparse.ArgumentParser(prog=prog, description="Make a work dir: the template's config, its snapshot, and train.py, "
-                                     "eval.py, export.py for them.", epilog=EXAMPLE,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    result = argparse.ArgumentParser(
+        prog=prog, description="Make a work dir: the template's config, its snapshot, and train.py, eval.py, export.py "
+        "for them.", epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("template", metavar="TEMPLATE", help="name (see `instseg ls`), or path of a template.yaml")
     result.add_argument("output", metavar="OUTPUT", type=Path, help="folder to make; must be new or empty")
-    result.add_argument("--do-not-load-snapshot", action="store_true", help="download nothing; train from random weights")
-    result.add_argument("--force", action="store_true",
-                        help="write into an existing work dir: replaces the template's files, leaves every other file alone")
+    result.add_argument("--do-not-load-snapshot", action="store_true",
+                        help="do not download the snapshot; training starts from random weights")
+    result.add_argument("--force", action="store_true", help="write into an existing work dir: replaces the template's "
+                        "files, leaves every other file alone")
     result.add_argument("--offline", action="store_true", help="take the snapshot from the cache, or fail")
     result.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return result
@@ -59,8 +60,8 @@ def download_progress(snapshot):
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from instance_segmentation.report import console, say
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-                   console=console(stderr=True))
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+                   TimeRemainingColumn(), console=console(stderr=True))
     tasks = []
 
     def progress(done, size):

@@ -40,7 +40,7 @@ def main(argv=None, work_dir=None):
 
 
 def call(args):
-    """Hand the arguments to `quickstart`."""
-    from instance_segmentation.quickstart import quickstart
+    """Hand the arguments to `api.quickstart`."""
+    from instance_segmentation import api
     options = {key: value for key, value in vars(args).items() if key != "verbose"}
-    quickstart(options.pop("output"), **options)
+    api.quickstart(options.pop("output"), **options)

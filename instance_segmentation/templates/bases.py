@@ -1,7 +1,7 @@
 """Take a template's model.py and the `_base_` files it builds on along into the work dir, comments and all.
 
 They are copied with rewritten `_base_` paths, not merged into one file: merging would execute the template's code, lose
-its comments, and need mmengine in the base install (which brings matplotlib, and takes over a second to write a config).
+its comments, and need mmengine in the base install (which brings matplotlib, and takes a second to write a config).
 The run's own folder gets the merged config when training starts.
 """
 
@@ -32,7 +32,7 @@ def config_files(config, root):
 
 
 def inside(path, root, named):
-    """Resolve links and return the file, which must exist in `root`; `named` says in the error where its name stands."""
+    """Resolve links and return the file, which must exist in `root`; `named` says in errors where its name stands."""
     path = Path(path).resolve()
     if not path.is_relative_to(Path(root).resolve()):
         raise TemplateError(f"{named}: leads to {path}, outside the template's root {root}; move the file inside")
@@ -50,7 +50,8 @@ def _collect(path, root, destination, files, origins):
         base = inside(path.parent / node.value, root, f"{path}: _base_ '{node.value}'")
         target = f"{FOLDER}/{base.name}"
         if origins.setdefault(target, base) != base:
-            raise TemplateError(f"{path}: two base files are named {base.name}: {origins[target]} and {base}; rename one")
+            raise TemplateError(f"{path}: two base files are named {base.name}: {origins[target]} and {base}; "
+                                "rename one")
         edits.append((node, base.name if destination.startswith(FOLDER) else target))
         if target not in files:
             files[target] = b""  # bases that name each other end here; mmengine reports such a circle
@@ -67,8 +68,9 @@ def _base_names(path, source):
     names = []
     for statement in tree.body:
         if isinstance(statement, ast.With):
-            raise TemplateError(f"{path}:{statement.lineno}: 'with read_base()' is not supported; write _base_ = \"file.py\"")
-        if isinstance(statement, ast.Assign) and [getattr(target, "id", "") for target in statement.targets] == ["_base_"]:
+            raise TemplateError(f"{path}:{statement.lineno}: 'with read_base()' is not supported; "
+                                'write _base_ = "file.py"')
+        if isinstance(statement, ast.Assign) and "_base_" in [getattr(item, "id", "") for item in statement.targets]:
             value = statement.value
             names += value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
     for node in names:

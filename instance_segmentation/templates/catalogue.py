@@ -56,6 +56,9 @@ def find_template(name_or_path):
     if str(name_or_path) in templates:
         return templates[str(name_or_path)]
     near = difflib.get_close_matches(path.name, templates, n=1, cutoff=0.4)
-    what = f"{path}: no such template.yaml" if len(path.parts) > 1 or path.suffix == ".yaml" else f"no template '{path}'"
-    raise TemplateError(what + (f"; did you mean {near[0]}?" if near else "") + "\nThere are:\n  " + "\n  ".join(templates)
-                        + "\n`instseg ls` shows what each is good for; the path of a template.yaml is taken too.")
+    is_path = len(path.parts) > 1 or path.suffix == ".yaml"
+    what = f"{path}: no such template.yaml" if is_path else f"no template '{path}'"
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise TemplateError(f"{what}{hint}\nThere are:\n  " + "\n  ".join(templates) +
+                        "\n`instseg ls` shows what each is good for; "
+                        "the path of a template.yaml is taken too.")

@@ -35,7 +35,8 @@ class Dependency(Section):
     source: Annotated[Text, Field(description="an http(s):// or file:// URL, or a path inside the template's folder")]
     destination: Annotated[Text, Field(description="a path inside the work dir")]
     size: Annotated[int | None, Field(ge=1, description="the file's size in bytes")] = None
-    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")] = None
+    sha256: Annotated[str | None,
+                      Field(pattern="^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")] = None
 
     @property
     def is_url(self):
@@ -167,7 +168,8 @@ class Template(Section):
     def _initial_weights_are_delivered(cls, text, info):
         offered = [item.destination for item in info.data.get("dependencies", [])]
         if text is not None and "dependencies" in info.data and text not in offered:
-            raise ValueError(f"got '{text}', expected the destination of a dependency ({', '.join(offered) or 'none'}) or null")
+            raise ValueError(f"got '{text}', expected the destination of a dependency "
+                             f"({', '.join(offered) or 'none'}) or null")
         return text
 
 
@@ -243,7 +245,7 @@ def _repeated_keys(node, place, seen):
 
 def _describe(item):
     """One pydantic error as `place: got …, expected …`."""
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".") or "template"
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
     section, expected = _look_up(item["loc"])
     if item["type"] == "value_error":
         return f"{place}: {item['ctx']['error']}"

@@ -66,7 +66,8 @@ def fetch(url, destination, *, size, sha256, offline=False, progress=None):
         return destination
     if urlsplit(url).scheme == "file":
         if urlsplit(url).netloc not in ("", "localhost"):
-            raise DownloadError(f"{url}: names the host '{urlsplit(url).netloc}'\nWrite file:///absolute/path, three slashes.")
+            raise DownloadError(f"{url}: names the host '{urlsplit(url).netloc}'\n"
+                                "Write file:///absolute/path, three slashes.")
         source = Path(unquote(urlsplit(url).path))
     else:
         source = cache_path(url, sha256)
@@ -130,8 +131,8 @@ def _cache_errors(part, size):
     except OSError as error:
         kept = part.stat().st_size if part.is_file() else 0
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DownloadError(f"the disk of {part.parent} is full: {megabytes(kept)} of {megabytes(size)} are there\nFree some "
-                                f"space or set INSTSEG_CACHE to another folder. {AGAIN}") from error
+            raise DownloadError(f"the disk of {part.parent} is full: {megabytes(kept)} of {megabytes(size)} are there\n"
+                                f"Free some space or set INSTSEG_CACHE to another folder. {AGAIN}") from error
         raise DownloadError(f"the cache {part.parent} cannot be written ({error.strerror or error})\n"
                             "Set INSTSEG_CACHE to a folder of yours.") from error
 
@@ -185,8 +186,9 @@ def _open_url(url, start):
             raise DownloadError(f"{url}: {meaning} (HTTP {error.code} {error.reason})\nCheck the source in "
                                 "template.yaml.") from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        raise DownloadError(f"{url}: {_reason(getattr(error, 'reason', error))}\nCheck the network (proxies are taken from "
-                            "https_proxy) and run the same command again.") from error
+        raise DownloadError(f"{url}: {_reason(getattr(error, 'reason', error))}\n"
+                            "Check the network (proxies are taken from https_proxy) and run the same "
+                            "command again.") from error
 
 
 def _reason(error):
@@ -195,8 +197,9 @@ def _reason(error):
         return "the host's name cannot be resolved (no DNS or no network)"
     if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT_S} s"
-    return {errno.ENETUNREACH: "no route to the network", errno.EHOSTUNREACH: "no route to host",
-            errno.ECONNREFUSED: "the host refuses connections"}.get(getattr(error, "errno", None), f"no connection ({error})")
+    known = {errno.ENETUNREACH: "no route to the network", errno.EHOSTUNREACH: "no route to host",
+             errno.ECONNREFUSED: "the host refuses connections"}
+    return known.get(getattr(error, "errno", None), f"no connection ({error})")
 
 
 def _blocks(response, url, file, size):
@@ -218,8 +221,8 @@ def _dropped(url, file, size, why):
 
 
 def _wrong_size(url, got, size):
-    return DownloadError(f"{url}: the file has {got} bytes, expected {size}\nIt is not the file that is named: ask who made "
-                         "the template.")
+    return DownloadError(f"{url}: the file has {got} bytes, expected {size}\n"
+                         "It is not the file that is named: ask who made the template.")
 
 
 def _copy(source, destination, size, sha256):
@@ -236,8 +239,8 @@ def _copy(source, destination, size, sha256):
         if done != size:
             raise _wrong_size(source, done, size)
         if digest.hexdigest() != sha256:
-            raise DownloadError(f"{source}: its sha256 is {digest.hexdigest()}, expected {sha256}\nIt is not the file that "
-                                "the template names.")
+            raise DownloadError(f"{source}: its sha256 is {digest.hexdigest()}, expected {sha256}\n"
+                                "It is not the file that the template names.")
         temporary.chmod(0o644)
         os.replace(temporary, destination)
     except OSError as error:

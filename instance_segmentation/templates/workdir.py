@@ -41,7 +41,8 @@ def open_workdir(path):
     if not path.is_dir():
         raise TemplateError(f"{path}: no such work dir. Make one: instseg new TEMPLATE {path}")
     if not (path / "template.yaml").is_file():
-        raise TemplateError(f"{path}: is not a work dir, template.yaml is missing. Make one: instseg new TEMPLATE FOLDER")
+        raise TemplateError(f"{path}: is not a work dir, template.yaml is missing. "
+                            "Make one: instseg new TEMPLATE FOLDER")
     template = load_template(path / "template.yaml")
     config = inside(path / template.config, path, f"{path / 'template.yaml'}: config")
     snapshot = path / template.initial_weights if template.initial_weights else None
@@ -52,15 +53,15 @@ def instantiate(template, output, *, load_snapshot=True, force=False, offline=Fa
     """Make a work dir.
 
     It is built in a hidden folder beside `output` (`.NAME.instseg-new-…`; inside it as `.instseg-new-…` where `output`
-    exists, which may be a mount point or a shell's current folder) and renamed when complete. A run that is killed leaves
-    at most that folder, which the next run for the same `output` removes.
+    exists, which may be a mount point or a shell's current folder) and renamed when complete. A run that is killed
+    leaves at most that folder, which the next run for the same `output` removes.
 
     Args:
         template: A Template, its name, or the path of a template.yaml or of its folder.
         output: Folder to make; an existing one must be empty.
         load_snapshot: Fetch the template's snapshot.
-        force: Write into a work dir that exists: the template's files are replaced, every other file stays as it is, and
-            so does a snapshot that is there already when `load_snapshot` is off.
+        force: Write into a work dir that exists: the template's files are replaced, every other file stays as it is,
+            and so does a snapshot that is there already when `load_snapshot` is off.
         offline: Take downloads from the cache only.
         progress: Called as progress(bytes so far, size) while downloading.
 
@@ -86,8 +87,8 @@ def instantiate(template, output, *, load_snapshot=True, force=False, offline=Fa
                 _fetch(item, item == template.snapshot, output, building, offline, progress)
             _put_in_place(building, output)
     except OSError as error:
-        raise TemplateError(f"{output}: the work dir cannot be written ({error.strerror or error}); nothing was left behind. "
-                            "Check the path and the space on its disk.") from error
+        raise TemplateError(f"{output}: the work dir cannot be written ({error.strerror or error}); "
+                            "nothing was left behind. Check the path and the space on its disk.") from error
     return output
 
 
@@ -110,7 +111,7 @@ def _contents(template):
         if not item.is_url:
             source = inside(template.path / item.source, root, f"{where}: dependencies[{index}].source")
             if item.destination == template.config:
-                raise TemplateError(f"{where}: dependencies[{index}].destination: '{item.destination}' is the config's name")
+                raise TemplateError(f"{where}: dependencies[{index}].destination: '{item.destination}' is the config")
             if item.sha256 and not matches(source, item.size or source.stat().st_size, item.sha256):
                 raise TemplateError(f"{where}: dependencies[{index}]: {source} has another size or sha256")
             files[item.destination] = source.read_bytes()
@@ -123,9 +124,10 @@ def _readme(template):
     text = string.Template((SCAFFOLD / "README.md").read_text(encoding="utf-8"))
     basic, weights = template.hyper_parameters.basic, template.initial_weights
     published = {metric.key: "–" if metric.value is None else f"{metric.value:g}" for metric in template.metrics}
+    as_they_are = ("name", "summary", "problem", "annotation_format", "framework", "config")
     return text.substitute(
-        {name: getattr(template, name) for name in ("name", "summary", "problem", "annotation_format", "framework", "config")},
-        **published, **basic.model_dump(), height=template.input_size[0], width=template.input_size[1],
+        {name: getattr(template, name) for name in as_they_are}, **published, **basic.model_dump(),
+        height=template.input_size[0], width=template.input_size[1],
         input_format=template.output_format.openvino.input_format, version=__version__,
         training_target=", ".join(template.training_target), inference_target=", ".join(template.inference_target),
         load_weights=f" --load-weights {weights}" if weights else "",
@@ -137,7 +139,8 @@ def _readme(template):
 def _check_output(output, template, names, force):
     """Refuse a place that cannot become this work dir, before anything is fetched or written."""
     if output.is_relative_to(template_root(template.path)):
-        raise TemplateError(f"{output}: lies among the templates ({template_root(template.path)}); choose a folder elsewhere")
+        raise TemplateError(f"{output}: lies among the templates ({template_root(template.path)}); "
+                            "choose a folder elsewhere")
     if not output.exists():
         return
     if not output.is_dir():
@@ -145,8 +148,8 @@ def _check_output(output, template, names, force):
     if all(path.name.startswith(BUILDING) for path in output.iterdir()):
         return
     if not force:
-        raise TemplateError(f"{output}: is not empty; choose another folder, or pass --force to write the template's files "
-                            "again (all other files stay as they are)")
+        raise TemplateError(f"{output}: is not empty; choose another folder, or pass --force to write the template's "
+                            "files again (all other files stay as they are)")
     present = [name for name in names if os.path.lexists(output / name)]
     if present and not (output / "template.yaml").is_file():
         raise TemplateError(f"{output}: is not a work dir, and has files that would be replaced: {', '.join(present)}; "
@@ -161,7 +164,7 @@ def _check_output(output, template, names, force):
 
 @contextlib.contextmanager
 def _building(output):
-    """A locked folder beside or in `output`, gone at the end: renamed by then, or removed with all parents made for it."""
+    """A locked folder beside or in `output`, gone at the end: renamed by then, or removed with parents made for it."""
     parent, prefix = (output, BUILDING) if output.is_dir() else (output.parent, f".{output.name}{BUILDING}")
     made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     parent.mkdir(parents=True, exist_ok=True)
@@ -208,9 +211,12 @@ def _fetch(item, is_snapshot, output, building, offline, progress):
         shutil.copyfile(output / item.destination, building / item.destination)
         return
     try:
-        fetch(item.source, building / item.destination, size=item.size, sha256=item.sha256, offline=offline, progress=progress)
+        fetch(item.source, building / item.destination, size=item.size, sha256=item.sha256, offline=offline,
+              progress=progress)
     except DownloadError as error:
-        hints = [f"Or, if you have the file, put it at {cache_path(item.source, item.sha256)}"] * ("file:" not in item.source[:5])
+        hints = []
+        if not item.source.startswith("file:"):
+            hints += [f"Or, if you have the file, put it at {cache_path(item.source, item.sha256)}"]
         hints += ["Or start from random weights: pass --do-not-load-snapshot"] * is_snapshot
         raise DownloadError("\n".join([str(error), *hints, f"Nothing was written to {output}."])) from error
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
+pytestmark = pytest.mark.e2e
 TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
 
 
@@ -20,28 +20,34 @@ def run(*command, **options):
     return result.stdout
 
 
-def test_base_wheel_lists_and_instantiates_without_torch(repo, tmp_path):
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "dist", repo)
-    run(sys.executable, "-m", "venv", tmp_path / "clean")
-    python, instseg = tmp_path / "clean/bin/python", tmp_path / "clean/bin/instseg"
-    run(python, "-m", "pip", "install", "--quiet", next((tmp_path / "dist").glob("*.whl")))
-    run(python, "-m", "pip", "check")
-    assert "torch" not in run(python, "-m", "pip", "list", "--format=freeze")
-    assert TEMPLATE in run(instseg, "ls", cwd=tmp_path)
-    run(instseg, "new", TEMPLATE, "my work", "--do-not-load-snapshot", cwd=tmp_path)
+@pytest.fixture(scope="session")
+def clean_venv(repo, tmp_path_factory):
+    """bin folder of a venv with nothing but our wheel and its base requirements."""
+    folder = tmp_path_factory.mktemp("clean")
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", repo)  # by way of an sdist: leaves no build/ behind
+    run(sys.executable, "-m", "venv", folder / "venv")
+    run(folder / "venv/bin/python", "-m", "pip", "install", "--quiet", next((folder / "dist").glob("*.whl")))
+    return folder / "venv/bin"
+
+
+def test_base_wheel_lists_and_instantiates_without_torch(clean_venv, tmp_path):
+    run(clean_venv / "python", "-m", "pip", "check")
+    assert "torch" not in run(clean_venv / "python", "-m", "pip", "list", "--format=freeze")
+    assert TEMPLATE in run(clean_venv / "instseg", "ls", cwd=tmp_path)
+    run(clean_venv / "instseg", "new", TEMPLATE, "my work", "--do-not-load-snapshot", cwd=tmp_path)
     assert (tmp_path / "my work/model.py").is_file()
+    assert "usage" in run(clean_venv / "python", tmp_path / "my work/train.py", "--help", cwd="/")
 
 
-def test_missing_extra_is_answered_with_the_pip_line(repo, tmp_path):
-    run(sys.executable, "-m", "venv", tmp_path / "clean")
-    run(tmp_path / "clean/bin/python", "-m", "pip", "install", "--quiet", repo)
-    result = subprocess.run([tmp_path / "clean/bin/instseg", "quickstart", "--output", tmp_path / "out"],
-                            capture_output=True, text=True)
+def test_missing_extra_is_answered_with_the_pip_line(clean_venv, tmp_path):
+    result = subprocess.run([clean_venv / "instseg", "quickstart", "--output", tmp_path / "out"], capture_output=True,
+                            text=True)
     assert result.returncode == 1
     assert "pip install 'instance-segmentation[train]'" in result.stderr
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(1500)
 def test_init_venv_finishes_what_a_kill_interrupted_and_is_quick_when_done(repo, tmp_path):
     venv = tmp_path / "a venv"

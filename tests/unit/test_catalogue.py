@@ -21,9 +21,13 @@ def test_no_template_is_overlooked():
     assert len(PACKAGED) == sum(1 for path in templates_root().rglob("model.py"))
 
 
-@pytest.mark.parametrize(("name", "facts"), [  # spec of the originals: Mp, box AP, mask AP, bytes
-    ("efficientnet_b2b-mask_rcnn-480x480", (10.27, 34.1, 29.4, 41453387)),
-    ("efficientnet_b2b-mask_rcnn-576x576", (13.27, 35.2, 31.0, 53452621))])
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [  # spec of the originals: Mp, box AP, mask AP, bytes
+        ("efficientnet_b2b-mask_rcnn-480x480", (10.27, 34.1, 29.4, 41453387)),
+        ("efficientnet_b2b-mask_rcnn-576x576", (13.27, 35.2, 31.0, 53452621)),
+    ],
+)
 def test_published_facts(name, facts):
     template = find_template(name)
     assert (*map(template.metric, ("size", "bbox", "segm")), template.snapshot.size) == facts
@@ -33,8 +37,11 @@ def test_published_facts(name, facts):
 def test_name_folder_and_config_agree(template):
     assert template.path.name == template.name
     tree = ast.parse((template.path / template.config).read_text())
-    sizes = [ast.literal_eval(node.value) for node in tree.body
-             if isinstance(node, ast.Assign) and node.targets[0].id == "input_size"]
+    sizes = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "input_size"
+    ]
     assert sizes == [tuple(template.input_size)]
 
 

@@ -18,8 +18,15 @@ NAME = "efficientnet_b2b-mask_rcnn-480x480"
 def python(*arguments, **options):
     """Run Python on this source tree from any folder."""
     path = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return subprocess.run([sys.executable, *map(str, arguments)], text=True, capture_output=True, check=False, timeout=60,
-                          env={**os.environ, "PYTHONPATH": path}, **options)
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+        **options,
+    )
 
 
 def test_ls_lists_every_template_in_one_line_each_when_piped(capsys):
@@ -33,6 +40,7 @@ def test_ls_lists_every_template_in_one_line_each_when_piped(capsys):
 
 def test_ls_shows_a_dash_where_no_number_is_published(minimal):
     from instance_segmentation.templates.schema import Template
+
     for metric in minimal["metrics"]:
         metric["value"] = None
     assert ls.row(Template.model_validate(minimal)) == ("tiny", "64×96", "–", "–", "–", "–", "tests")
@@ -56,11 +64,14 @@ def test_new_with_a_snapshot_puts_it_in_the_next_command(capsys, tmp_path, templ
     assert f"--load-weights {tmp_path / 'work' / 'snapshot.pth'}" in out
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["nothing", "work"], "no template 'nothing'"),
-    ([NAME, "work", "--offline"], "--offline forbids a download"),
-    ([NAME, "full"], "is not empty"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing", "work"], "no template 'nothing'"),
+        ([NAME, "work", "--offline"], "--offline forbids a download"),
+        ([NAME, "full"], "is not empty"),
+    ],
+)
 def test_new_fails_in_one_message(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
@@ -77,6 +88,7 @@ def test_new_fails_in_one_message(capsys, tmp_path, monkeypatch, arguments, mess
 def test_new_ctrl_c_exits_130(monkeypatch, tmp_path):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("instance_segmentation.templates.workdir.fetch", interrupt)
     assert new.main([NAME, str(tmp_path / "work")]) == 130
     assert not os.listdir(tmp_path)
@@ -97,10 +109,17 @@ def test_download_bar_is_one_line_when_piped(capsys):
     assert err == ""
 
 
-@pytest.mark.parametrize(("arguments", "code", "text"), [
-    ([], 2, "no verb given"), (["nwe"], 2, "unknown verb 'nwe'; did you mean 'new'?"), (["xyz"], 2, "unknown verb 'xyz'\n"),
-    (["--version"], 0, f"instseg {__version__}"), (["--help"], 0, "verbs:\n  ls "), (["-h"], 0, "  new         Make a work dir"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ([], 2, "no verb given"),
+        (["nwe"], 2, "unknown verb 'nwe'; did you mean 'new'?"),
+        (["xyz"], 2, "unknown verb 'xyz'\n"),
+        (["--version"], 0, f"instseg {__version__}"),
+        (["--help"], 0, "verbs:\n  ls "),
+        (["-h"], 0, "  new         Make a work dir"),
+    ],
+)
 def test_dispatcher(capsys, arguments, code, text):
     assert main.main(arguments) == code
     out, err = capsys.readouterr()
@@ -116,7 +135,9 @@ def test_compress_says_that_the_template_offers_none(capsys, tmp_path):
 
 
 def test_wrapper_and_old_script_run_from_another_folder(repo, tmp_path):
-    made = python(repo / "tools" / "instantiate_template.py", NAME, tmp_path / "my work", "--do-not-load-snapshot", cwd=tmp_path)
+    made = python(
+        repo / "tools" / "instantiate_template.py", NAME, tmp_path / "my work", "--do-not-load-snapshot", cwd=tmp_path
+    )
     assert (made.returncode, made.stderr) == (0, "")
     ran = python(tmp_path / "my work" / "compress.py", "--nncf-pruning", cwd=tmp_path)
     assert ran.returncode == 1
@@ -131,9 +152,11 @@ def test_scaffold_scripts_are_six_lines_at_most(repo):
 
 
 def test_ls_and_new_import_nothing_heavy(tmp_path):
-    script = ("import json, sys\nfrom instance_segmentation.cli.main import main\n"
-              f"main(['ls']); code = main(['new', '{NAME}', sys.argv[1], '--do-not-load-snapshot'])\n"
-              "heavy = {'torch', 'mmengine', 'mmdet', 'openvino', 'cv2', 'matplotlib'} & set(sys.modules)\n"
-              "print(json.dumps([code, sorted(heavy)]))")
+    script = (
+        "import json, sys\nfrom instance_segmentation.cli.main import main\n"
+        f"main(['ls']); code = main(['new', '{NAME}', sys.argv[1], '--do-not-load-snapshot'])\n"
+        "heavy = {'torch', 'mmengine', 'mmdet', 'openvino', 'cv2', 'matplotlib'} & set(sys.modules)\n"
+        "print(json.dumps([code, sorted(heavy)]))"
+    )
     ran = python("-c", script, tmp_path / "work")
     assert json.loads(ran.stdout.splitlines()[-1]) == [0, []], ran.stderr

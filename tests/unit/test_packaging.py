@@ -92,9 +92,11 @@ def wheel(repo, tmp_path_factory):
 
 def test_wheel_holds_what_the_tree_holds(repo, wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    code = {path.relative_to(repo).as_posix() for path in (repo / "instance_segmentation").rglob("*.py")}
+    kept = {".py", ".yaml", ".md"}
+    code = {path.relative_to(repo).as_posix() for path in (repo / "instance_segmentation").rglob("*")
+            if path.suffix in kept}
     templates = {f"instance_segmentation/{path.relative_to(repo).as_posix()}"
-                 for path in (repo / "model_templates").rglob("*") if path.suffix in {".yaml", ".py"}}
+                 for path in (repo / "model_templates").rglob("*") if path.suffix in kept}
     assert sum(name.endswith("/template.yaml") for name in templates) >= 2
     assert names == code | templates
 

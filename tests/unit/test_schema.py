@@ -31,42 +31,64 @@ def test_valid_template_knows_its_folder_and_its_snapshot(tmp_path, minimal):
     assert template.metric("size") == 1.5
 
 
-@pytest.mark.parametrize(("place", "value", "message"), [
-    ("hyper_parameters.basic.batch_size", "eight", "hyper_parameters.basic.batch_size: got 'eight', expected a whole number ≥ 1"),
-    ("hyper_parameters.basic.batch_size", "8", "batch_size: got '8', expected a whole number ≥ 1"),
-    ("hyper_parameters.basic.batch_size", True, "batch_size: got True, expected a whole number ≥ 1"),
-    ("hyper_parameters.basic.epochs", 0, "epochs: got 0, expected a whole number ≥ 1"),
-    ("hyper_parameters.basic.base_learning_rate", float("nan"), "base_learning_rate: got nan, expected a number > 0"),
-    ("hyper_parameters.basic.epoch", 3, "hyper_parameters.basic.epoch: unknown key; did you mean 'epochs'?"),
-    ("hyper_parameters", [], "hyper_parameters: got [], expected a mapping with basic"),
-    ("gpu_nun", 1, "gpu_nun: unknown key; did you mean 'gpu_num'?"),
-    ("gpu_num", ..., "gpu_num: missing, expected a whole number ≥ 0"),
-    ("gpu_num", None, "gpu_num: got null, expected a whole number ≥ 0"),
-    ("input_size", [64], "input_size: got [64], expected [height, width], two multiples of 32"),
-    ("input_size.1", 100, "input_size[1]: got 100, expected [height, width], two multiples of 32"),
-    ("name", "two words", "name: got 'two words', expected letters, digits"),
-    ("name", "../up", "name: got '../up', expected letters, digits"),
-    ("training_target", ["TPU"], "training_target[0]: got 'TPU', expected a list of CPU and GPU"),
-    ("optimisations", {"nncf_quantization": {}}, "optimisations: got {'nncf_quantization': {}}, expected null"),
-    ("metrics.0.key", "ap", "metrics[0].key: got 'ap', expected one of bbox, segm, size, complexity"),
-    ("metrics.1.key", "bbox", "metrics: segm missing"),
-    ("metrics.1", 7, "metrics[1]: got 7, expected a mapping"),
-    ("config", "/etc/passwd", "config: got '/etc/passwd', expected a relative path inside the template's folder"),
-    ("config", "../model.py", "config: got '../model.py', expected a relative path"),
-    ("config", "train.py", "config: got 'train.py', expected the name of a .py file"),
-    ("dependencies.0.destination", "../x.pth",
-     "dependencies[0].destination: got '../x.pth', expected a relative path inside the work"),
-    ("dependencies.0.destination", "/x.pth", "dependencies[0].destination: got '/x.pth'"),
-    ("dependencies.0.destination", "a\\..\\x", "dependencies[0].destination: got 'a\\..\\x'"),
-    ("dependencies.0.destination", "train.py", "dependencies[0].destination: got 'train.py', a name that every work dir uses"),
-    ("dependencies.0.destination", "_base_/x.py", "a name that every work dir uses itself"),
-    ("dependencies.0.source", "../../../etc/passwd", "dependencies[0].source: got '../../../etc/passwd'"),
-    ("dependencies.0.source", "ftp://host/x.pth", "expected an http://, https:// or file:// URL"),
-    ("dependencies.0.sha256", ..., "dependencies[0]: sha256 missing"),
-    ("dependencies.0.sha256", "ABC", "dependencies[0].sha256: got 'ABC', expected 64 lower-case"),
-    ("dependencies.0.size", 4.5, "dependencies[0].size: got 4.5, expected the file's size in bytes"),
-    ("initial_weights", "other.pth", "initial_weights: got 'other.pth', expected the destination of a dependency (snapshot.pth)"),
-])
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (
+            "hyper_parameters.basic.batch_size",
+            "eight",
+            "hyper_parameters.basic.batch_size: got 'eight', expected a whole number ≥ 1",
+        ),
+        ("hyper_parameters.basic.batch_size", "8", "batch_size: got '8', expected a whole number ≥ 1"),
+        ("hyper_parameters.basic.batch_size", True, "batch_size: got True, expected a whole number ≥ 1"),
+        ("hyper_parameters.basic.epochs", 0, "epochs: got 0, expected a whole number ≥ 1"),
+        (
+            "hyper_parameters.basic.base_learning_rate",
+            float("nan"),
+            "base_learning_rate: got nan, expected a number > 0",
+        ),
+        ("hyper_parameters.basic.epoch", 3, "hyper_parameters.basic.epoch: unknown key; did you mean 'epochs'?"),
+        ("hyper_parameters", [], "hyper_parameters: got [], expected a mapping with basic"),
+        ("gpu_nun", 1, "gpu_nun: unknown key; did you mean 'gpu_num'?"),
+        ("gpu_num", ..., "gpu_num: missing, expected a whole number ≥ 0"),
+        ("gpu_num", None, "gpu_num: got null, expected a whole number ≥ 0"),
+        ("input_size", [64], "input_size: got [64], expected [height, width], two multiples of 32"),
+        ("input_size.1", 100, "input_size[1]: got 100, expected [height, width], two multiples of 32"),
+        ("name", "two words", "name: got 'two words', expected letters, digits"),
+        ("name", "../up", "name: got '../up', expected letters, digits"),
+        ("training_target", ["TPU"], "training_target[0]: got 'TPU', expected a list of CPU and GPU"),
+        ("optimisations", {"nncf_quantization": {}}, "optimisations: got {'nncf_quantization': {}}, expected null"),
+        ("metrics.0.key", "ap", "metrics[0].key: got 'ap', expected one of bbox, segm, size, complexity"),
+        ("metrics.1.key", "bbox", "metrics: segm missing"),
+        ("metrics.1", 7, "metrics[1]: got 7, expected a mapping"),
+        ("config", "/etc/passwd", "config: got '/etc/passwd', expected a relative path inside the template's folder"),
+        ("config", "../model.py", "config: got '../model.py', expected a relative path"),
+        ("config", "train.py", "config: got 'train.py', expected the name of a .py file"),
+        (
+            "dependencies.0.destination",
+            "../x.pth",
+            "dependencies[0].destination: got '../x.pth', expected a relative path inside the work",
+        ),
+        ("dependencies.0.destination", "/x.pth", "dependencies[0].destination: got '/x.pth'"),
+        ("dependencies.0.destination", "a\\..\\x", "dependencies[0].destination: got 'a\\..\\x'"),
+        (
+            "dependencies.0.destination",
+            "train.py",
+            "dependencies[0].destination: got 'train.py', a name that every work dir uses",
+        ),
+        ("dependencies.0.destination", "_base_/x.py", "a name that every work dir uses itself"),
+        ("dependencies.0.source", "../../../etc/passwd", "dependencies[0].source: got '../../../etc/passwd'"),
+        ("dependencies.0.source", "ftp://host/x.pth", "expected an http://, https:// or file:// URL"),
+        ("dependencies.0.sha256", ..., "dependencies[0]: sha256 missing"),
+        ("dependencies.0.sha256", "ABC", "dependencies[0].sha256: got 'ABC', expected 64 lower-case"),
+        ("dependencies.0.size", 4.5, "dependencies[0].size: got 4.5, expected the file's size in bytes"),
+        (
+            "initial_weights",
+            "other.pth",
+            "initial_weights: got 'other.pth', expected the destination of a dependency (snapshot.pth)",
+        ),
+    ],
+)
 def test_a_mistake_is_reported_with_its_place(tmp_path, minimal, place, value, message):
     put(minimal, place, value)
     with pytest.raises(TemplateError) as caught:
@@ -100,15 +122,19 @@ def test_repeated_keys_are_found_beside_other_mistakes(tmp_path, minimal):
     assert "gpu_num: got -1" in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", "got null, expected a mapping"),
-    ("- a\n- b\n", "expected a mapping"),
-    ("a: [1\n", "is not valid YAML"),
-    ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
-    ("a: &a [*a]\n", "a: unknown key"),
-    ("date: 2021-99-99\n", "is not valid YAML"),
-    ("1: x\n", "problems"),
-], ids=["empty", "list", "syntax", "python object", "alias of itself", "impossible date", "number as a key"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "got null, expected a mapping"),
+        ("- a\n- b\n", "expected a mapping"),
+        ("a: [1\n", "is not valid YAML"),
+        ("name: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
+        ("a: &a [*a]\n", "a: unknown key"),
+        ("date: 2021-99-99\n", "is not valid YAML"),
+        ("1: x\n", "problems"),
+    ],
+    ids=["empty", "list", "syntax", "python object", "alias of itself", "impossible date", "number as a key"],
+)
 def test_unusable_yaml(tmp_path, text, message):
     with pytest.raises(TemplateError) as caught:
         load_template(write(tmp_path, text))

@@ -49,6 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     """A running server; `url`, `mode` and `requests` (the Range header of each) are attributes."""
+
     class Server(http.server.ThreadingHTTPServer):
         def handle_error(self, *args):
             """A client that hangs up early is part of these tests."""
@@ -70,8 +71,12 @@ def get(server, tmp_path):
     (tmp_path / "out").mkdir()
 
     def run(**options):
-        return fetch(options.pop("url", server.url), tmp_path / "out" / "snapshot.pth",
-                     **{**dict(size=len(CONTENT), sha256=SHA256), **options})
+        return fetch(
+            options.pop("url", server.url),
+            tmp_path / "out" / "snapshot.pth",
+            **{**dict(size=len(CONTENT), sha256=SHA256), **options},
+        )
+
     return run
 
 
@@ -216,15 +221,20 @@ def test_nobody_listens(get):
     assert nothing_but(cache_dir())
 
 
-@pytest.mark.parametrize(("error", "message"), [
-    (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "name cannot be resolved"),
-    (urllib.error.URLError(OSError(errno.ENETUNREACH, "x")), "no route to the network"),
-    (urllib.error.URLError(OSError(errno.EHOSTUNREACH, "x")), "no route to host"),
-    (TimeoutError(), "no answer within"),
-], ids=["DNS", "network", "host", "timeout"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "name cannot be resolved"),
+        (urllib.error.URLError(OSError(errno.ENETUNREACH, "x")), "no route to the network"),
+        (urllib.error.URLError(OSError(errno.EHOSTUNREACH, "x")), "no route to host"),
+        (TimeoutError(), "no answer within"),
+    ],
+    ids=["DNS", "network", "host", "timeout"],
+)
 def test_no_connection(get, monkeypatch, error, message):
     def fail(*args, **options):
         raise error
+
     monkeypatch.setattr(weights.urllib.request, "urlopen", fail)
     with pytest.raises(DownloadError, match=message):
         get()
@@ -238,6 +248,7 @@ def test_connection_reset_keeps_what_came(get, server, monkeypatch):
         if isinstance(block, Exception):
             raise block
         return block
+
     monkeypatch.setattr(weights.http.client.HTTPResponse, "read", read)
     with pytest.raises(DownloadError, match="broke at 0.9 MB"):
         get()
@@ -253,6 +264,7 @@ def test_full_disk_of_the_cache(get, server, tmp_path, monkeypatch):
         if str(path).endswith(".part"):
             file = FullDisk(file)
         return file
+
     monkeypatch.setattr(weights, "open", small_disk, raising=False)
     with pytest.raises(DownloadError, match=r"the disk of .* is full: 0\.5 MB of 2\.0 MB(.|\n)*INSTSEG_CACHE"):
         get()
@@ -285,6 +297,7 @@ class FullDisk:
 def test_full_disk_of_the_work_dir(get, server, tmp_path, monkeypatch):
     def full(self, block):
         raise OSError(errno.ENOSPC, "No space left on device")
+
     get().unlink()
     real = weights.tempfile.NamedTemporaryFile
 
@@ -292,6 +305,7 @@ def test_full_disk_of_the_work_dir(get, server, tmp_path, monkeypatch):
         file = real(**options)
         file.write = full.__get__(file)
         return file
+
     monkeypatch.setattr(weights.tempfile, "NamedTemporaryFile", small_disk)
     with pytest.raises(DownloadError, match="cannot be copied to .*No space left"):
         get()
@@ -310,6 +324,7 @@ def test_read_only_cache_that_has_the_file_serves_it(get, server, tmp_path, monk
 
     def read_only(*args):
         raise AssertionError("the cache was written to")
+
     monkeypatch.setattr(weights, "_locked", read_only)
     assert get().read_bytes() == CONTENT
 
@@ -322,8 +337,10 @@ def test_file_url_with_a_space(get, tmp_path):
     assert nothing_but(cache_dir())
 
 
-@pytest.mark.parametrize(("url", "message"), [
-    ("file:///no/such.pth", "cannot be copied to .*No such file"), ("file://models/net.pth", "three slashes")])
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("file:///no/such.pth", "cannot be copied to .*No such file"), ("file://models/net.pth", "three slashes")],
+)
 def test_file_url_that_cannot_work(get, url, message):
     with pytest.raises(DownloadError, match=message):
         get(url=url)
@@ -338,8 +355,10 @@ def test_file_url_with_other_contents(get, tmp_path):
 
 def test_four_at_once_download_once(server, tmp_path):
     targets = [tmp_path / str(number) for number in range(4)]
-    threads = [threading.Thread(target=fetch, args=(server.url, target), kwargs=dict(size=len(CONTENT), sha256=SHA256))
-               for target in targets]
+    threads = [
+        threading.Thread(target=fetch, args=(server.url, target), kwargs=dict(size=len(CONTENT), sha256=SHA256))
+        for target in targets
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -13,7 +13,16 @@ from instance_segmentation.errors import DownloadError, TemplateError
 from instance_segmentation.templates import workdir
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 
-FILES = {"README.md", "_base_/shared.py", "compress.py", "eval.py", "export.py", "model.py", "template.yaml", "train.py"}
+FILES = {
+    "README.md",
+    "_base_/shared.py",
+    "compress.py",
+    "eval.py",
+    "export.py",
+    "model.py",
+    "template.yaml",
+    "train.py",
+}
 
 
 def files(folder):
@@ -33,32 +42,52 @@ def test_work_dir_holds_all_files_and_nothing_else_remains(template, tmp_path):
 
 
 def test_config_keeps_comments_and_finds_its_base(template, tmp_path):
-    config = '_base_ = ["../../_base_/shared.py"]  # sharéd\nsize = 1  # px\n'
-    made = instantiate(template(files={"family/tiny/model.py": config}),
-                       tmp_path / "work", load_snapshot=False)
+    made = instantiate(
+        template(files={"family/tiny/model.py": '_base_ = ["../../_base_/shared.py"]  # sharéd\nsize = 1  # px\n'}),
+        tmp_path / "work",
+        load_snapshot=False,
+    )
     assert (made / "model.py").read_text() == '_base_ = ["_base_/shared.py"]  # sharéd\nsize = 1  # px\n'
     assert (made / "_base_" / "shared.py").read_text() == "# shared\nlr = 0.1\n"
 
 
 def test_bases_of_bases(template, tmp_path):
-    tree = {"family/tiny/model.py": "_base_ = 'middle.py'\n",
-            "family/tiny/middle.py": "é = 1; _base_ = ('../../_base_/shared.py',)\n"}
+    tree = {
+        "family/tiny/model.py": "_base_ = 'middle.py'\n",
+        "family/tiny/middle.py": "é = 1; _base_ = ('../../_base_/shared.py',)\n",
+    }
     made = instantiate(template(files=tree), tmp_path / "work", load_snapshot=False)
     assert (made / "model.py").read_text() == '_base_ = "_base_/middle.py"\n'
     assert (made / "_base_/middle.py").read_text() == 'é = 1; _base_ = ("shared.py",)\n'
     assert (made / "_base_/shared.py").is_file()
 
 
-@pytest.mark.parametrize(("tree", "message"), [
-    ({"family/tiny/model.py": "_base_ = '../../../outside.py'\n", "../outside.py": ""}, "outside the template's root"),
-    ({"family/tiny/model.py": "_base_ = '/etc/passwd'\n"}, "outside the template's root"),
-    ({"family/tiny/model.py": "_base_ = 'absent.py'\n"}, "no such file"),
-    ({"family/tiny/model.py": "_base_ = [\n"}, "is not valid Python"),
-    ({"family/tiny/model.py": "_base_ = 'a' + '.py'\n"}, r"model.py:1: got a computed _base_"),
-    ({"family/tiny/model.py": "with read_base():\n    from .x import *\n"}, r"model.py:1: 'with read_base\(\)' is not supported"),
-    ({"family/tiny/model.py": "_base_ = ['a/x.py', 'b/x.py']\n", "family/tiny/a/x.py": "", "family/tiny/b/x.py": ""},
-     "two base files are named x.py"),
-], ids=["climbs out", "absolute", "absent", "syntax", "computed", "read_base", "same name"])
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            {"family/tiny/model.py": "_base_ = '../../../outside.py'\n", "../outside.py": ""},
+            "outside the template's root",
+        ),
+        ({"family/tiny/model.py": "_base_ = '/etc/passwd'\n"}, "outside the template's root"),
+        ({"family/tiny/model.py": "_base_ = 'absent.py'\n"}, "no such file"),
+        ({"family/tiny/model.py": "_base_ = [\n"}, "is not valid Python"),
+        ({"family/tiny/model.py": "_base_ = 'a' + '.py'\n"}, r"model.py:1: got a computed _base_"),
+        (
+            {"family/tiny/model.py": "with read_base():\n    from .x import *\n"},
+            r"model.py:1: 'with read_base\(\)' is not supported",
+        ),
+        (
+            {
+                "family/tiny/model.py": "_base_ = ['a/x.py', 'b/x.py']\n",
+                "family/tiny/a/x.py": "",
+                "family/tiny/b/x.py": "",
+            },
+            "two base files are named x.py",
+        ),
+    ],
+    ids=["climbs out", "absolute", "absent", "syntax", "computed", "read_base", "same name"],
+)
 def test_config_that_cannot_come_along(template, tmp_path, tree, message):
     with pytest.raises(TemplateError, match=message):
         instantiate(template(files=tree), tmp_path / "out" / "work", load_snapshot=False)
@@ -216,6 +245,7 @@ def test_full_disk_leaves_nothing(template, tmp_path, monkeypatch):
         if self.name == "export.py":
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, data)
+
     folder = template()
     monkeypatch.setattr(workdir.Path, "write_bytes", write)
     with pytest.raises(TemplateError, match="cannot be written .No space left on device"):
@@ -226,6 +256,7 @@ def test_full_disk_leaves_nothing(template, tmp_path, monkeypatch):
 def test_ctrl_c_leaves_nothing(template, tmp_path, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(workdir, "fetch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         instantiate(template(), tmp_path / "out" / "work")
@@ -234,13 +265,17 @@ def test_ctrl_c_leaves_nothing(template, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("target_exists", [False, True])
 def test_killed_instantiate(template, tmp_path, target_exists):
-    """SIGKILL in the middle: no work dir, one hidden folder, which the next run removes; a living run's is left alone."""
+    """SIGKILL in the middle: no work dir, one hidden folder that the next run removes; a living run's is left alone."""
     folder, output = template(), tmp_path / "out" / "work"
     (output if target_exists else output.parent).mkdir(parents=True)
-    script = ("import sys, time\nfrom instance_segmentation.templates import workdir\n"
-              "def wait(*args, **options):\n    print('waiting', flush=True)\n    time.sleep(60)\n"
-              "workdir.fetch = wait\nworkdir.instantiate(sys.argv[1], sys.argv[2])")
-    process = subprocess.Popen([sys.executable, "-c", script, str(folder), str(output)], stdout=subprocess.PIPE, text=True)
+    script = (
+        "import sys, time\nfrom instance_segmentation.templates import workdir\n"
+        "def wait(*args, **options):\n    print('waiting', flush=True)\n    time.sleep(60)\n"
+        "workdir.fetch = wait\nworkdir.instantiate(sys.argv[1], sys.argv[2])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder), str(output)], stdout=subprocess.PIPE, text=True
+    )
     with process:
         assert process.stdout.readline() == "waiting\n"
         place = output if target_exists else output.parent
