@@ -55,9 +55,9 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     training = read_annotations(train_ann_files, train_data_roots, classes=classes, keep_empty=keep_empty)
     validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False)
     say_data(train=training, val=validation)
-    device = choose_device(work.template.gpu_num if gpu_num is None else gpu_num)
 
     from instance_segmentation.engine import register
+    device = choose_device(work.template.gpu_num if gpu_num is None else gpu_num)
     register("Training")
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
     from instance_segmentation.engine.runner import FineTuneRunner

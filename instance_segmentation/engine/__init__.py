@@ -2,8 +2,13 @@
 
 import contextlib
 import io
+import os
 
 from instance_segmentation.errors import MissingExtraError
+
+# Read by libgomp when torch is loaded. By default threads that wait spin, and take the core from the loader's processes
+# and from whatever else runs: a training step took up to three times as long on two busy cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def register(purpose="This command"):
