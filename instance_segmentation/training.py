@@ -50,20 +50,17 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         DatasetError, TemplateError, WeightsError: Before anything is started.
         TrainingError: Training could not go on.
     """
-    work, basic = open_workdir(work_dir), open_workdir(work_dir).template.hyper_parameters.basic
+    work = open_workdir(work_dir)
     output = Path(save_checkpoints_to or work.path / "outputs").resolve()
     training = read_annotations(train_ann_files, train_data_roots, classes=classes, keep_empty=keep_empty)
     validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False)
     say_data(train=training, val=validation)
+    device = prepare_device(work.template.gpu_num if gpu_num is None else gpu_num)
 
-    from instance_segmentation.engine import register
-    device = choose_device(work.template.gpu_num if gpu_num is None else gpu_num)
-    register("Training")
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
     from instance_segmentation.engine.runner import FineTuneRunner
-    cfg = read_config(work.config)
-    if not input_size and (start := resume_from or load_weights):
-        input_size = remembered_input_size(start, trust_checkpoint)
+    cfg, basic = read_config(work.config), work.template.hyper_parameters.basic
+    input_size = input_size or remembered_input_size(resume_from or load_weights, trust_checkpoint)
     if input_size:
         set_input_size(cfg, input_size)
     output.mkdir(parents=True, exist_ok=True)
@@ -72,12 +69,12 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
         batch_size=batch_size or basic.batch_size, learning_rate=base_learning_rate or basic.base_learning_rate,
         num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
-    cfg.trust_checkpoint = trust_checkpoint
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                       version=__version__, config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+    cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from),
+               load_from=str(resume_from or load_weights) if resume_from or load_weights else None)
     if not resume_from:
         set_aside(output / "scalars.json")
-    cfg.load_from, cfg.resume = (str(resume_from), True) if resume_from else (str(load_weights or "") or None, False)
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
         f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
@@ -113,13 +110,14 @@ def say_data(**splits):
             say("", f"{name}: {note}")
 
 
-def choose_device(gpu_num):
-    """Decide between CPU and GPU before torch looks; returns what to tell the user."""
+def prepare_device(gpu_num):
+    """Decide between CPU and GPU, which must happen before CUDA starts, and load mmdet; returns what to tell the user."""
     if gpu_num == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    from instance_segmentation.engine import register
+    register("Training")
     import torch
-    available = torch.cuda.device_count()
-    if not available:
+    if not torch.cuda.device_count():
         return f"CPU, {torch.get_num_threads()} threads"
     if gpu_num > 1:
         say("Device", f"--gpu-num {gpu_num}: one GPU is used; training on several is not offered yet")
@@ -127,7 +125,9 @@ def choose_device(gpu_num):
 
 
 def remembered_input_size(weights, trust):
-    """The input size a checkpoint of ours was trained with, or None."""
+    """The input size that a checkpoint of ours was trained with, or None."""
+    if not weights:
+        return None
     from instance_segmentation.engine.checkpoint import read_checkpoint
     own = read_checkpoint(weights, trust=trust)["meta"].get("instseg")
     return tuple(own["input_size"]) if own else None

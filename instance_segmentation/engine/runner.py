@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.runner import Runner
 
 from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
+from instance_segmentation.report import table
 
 
 def is_news(record):
@@ -42,6 +43,7 @@ class FineTuneRunner(Runner):
         """Read a checkpoint without unpickling objects, and load its weights into the model."""
         checkpoint = read_checkpoint(filename, trust=self.cfg.get("trust_checkpoint", False))
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        self.load_report = load_state(self.model, checkpoint["state_dict"])
+        report = load_state(self.model, checkpoint["state_dict"])
+        table("", (f"tensors of {Path(filename).name}", "", ""), report.rows())
         self._has_loaded = True
         return checkpoint
