@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.report import say
