@@ -4,9 +4,10 @@ Importing it is cheap; torch, mmdet and OpenVINO are imported by the function th
 """
 
 from instance_segmentation.evaluation import EvaluationResult, evaluate
+from instance_segmentation.exporting import export
 from instance_segmentation.templates.catalogue import find_template, list_templates
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 from instance_segmentation.training import TrainResult, train
 
-__all__ = ["EvaluationResult", "TrainResult", "evaluate", "find_template", "instantiate", "list_templates",
+__all__ = ["EvaluationResult", "TrainResult", "evaluate", "export", "find_template", "instantiate", "list_templates",
            "open_workdir", "train"]

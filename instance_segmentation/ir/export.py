@@ -35,7 +35,7 @@ class ExportResult:
     size_mb: float
 
 
-def export_ir(weights, output_dir, *, config=None, template="", fp16=False, channel_order="BGR", samples=(),
+def export_ir(weights, output_dir, *, network=None, config=None, template="", fp16=False, channel_order="BGR", samples=(),
               parity_images=8, tolerance=None, trust=False):
     """Export a checkpoint.
 
@@ -43,6 +43,7 @@ def export_ir(weights, output_dir, *, config=None, template="", fp16=False, chan
         weights: A .pth file.
         output_dir: Folder for model.xml, model.bin, labels.txt and labels_nobg.txt. Files of these names are replaced, all
             together, and only after the gate was passed.
+        network: What `load_network` made of it, when it is loaded already.
         config: A model.py, for checkpoints that do not hold their own.
         template: Name of the template, noted in the model.
         fp16: Store the weights as 16-bit floats; the graph still computes in 32.
@@ -59,7 +60,7 @@ def export_ir(weights, output_dir, *, config=None, template="", fp16=False, chan
         WeightsError: The checkpoint cannot be read or is incomplete.
         ExportError: The network is not supported, the gate found a difference, or the folder cannot be written.
     """
-    model = load_network(weights, config=config, trust=trust)
+    model = network or load_network(weights, config=config, trust=trust)
     record = file_record(weights)
     origin = dict(tool="instance_segmentation", version=__version__, checkpoint=record["name"], sha256=record["sha256"],
                   precision="FP16" if fp16 else "FP32")
@@ -79,8 +80,9 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
     with _beside(output_dir) as folder:
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
         written, info = read_ir(folder / "model.xml")
-        found = parity.compare(model, written, samples, channel_order)
-        found.check(tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance()))
+        tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
+        found = parity.compare(model, written, samples, channel_order, tolerance.pair_px)
+        found.check(tolerance)
         del written  # it holds model.bin open
         _write_labels(folder, info.classes)
         _replace(folder, Path(output_dir))

@@ -76,6 +76,8 @@ def convert(module, shape):
         # tracing fixes shapes and branches; that is wanted here, the input size never changes
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        # the tracer looks at every property of every module, mmdet's deprecated ones included
+        warnings.filterwarnings("ignore", "DeprecationWarning", UserWarning)
         traced = torch.jit.trace(module.eval(), example, check_trace=False)  # the check runs the network twice more
         return ov.convert_model(traced, example_input=example, input=[tuple(shape)])
 

@@ -40,7 +40,7 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
 def photo_like(size_hw, seed):
     """A BGR uint8 image [H, W, 3] with structure at all scales."""
     random, (height, width) = np.random.default_rng(seed), size_hw
-    image = sum(cv2.resize(random.normal(0, 60 / level, (2 ** level + 1, 2 ** level + 1, 3)), (width, height),
+    image = sum(cv2.resize(random.normal(0, 110 / level, (2 ** level + 1, 2 ** level + 1, 3)), (width, height),
                            interpolation=cv2.INTER_CUBIC) for level in range(1, 7))
     return np.clip(image + 120 + random.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
 
@@ -56,16 +56,16 @@ def speak_up(model, images_bgr):
     features = model.extract_feat(images)
     rpn, heads = model.rpn_head, model.roi_head
     _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)
-    _scale(rpn.rpn_cls, lambda: rpn(features)[0], 0.7, -1.0)
-    _scale(rpn.rpn_reg, lambda: rpn(features)[1], 0.3)
+    _scale(rpn.rpn_cls, lambda: rpn(features)[0], 1.0, -1.0)
+    _scale(rpn.rpn_reg, lambda: rpn(features)[1], 0.1)
     height, width = images.shape[2:]
     rois = torch.rand(300, 2, 2) * torch.tensor([width, height])
     rois = torch.cat([torch.zeros(300, 1), rois.amin(1), rois.amax(1) + 8], 1)
     crops = heads.bbox_roi_extractor(features[:heads.bbox_roi_extractor.num_inputs], rois)
-    _scale(heads.bbox_head.fc_cls, lambda: heads.bbox_head(crops)[:1], 1.5 if heads.bbox_head.num_classes < 10 else 2.0)
-    _scale(heads.bbox_head.fc_reg, lambda: heads.bbox_head(crops)[1:], 0.5)
+    _scale(heads.bbox_head.fc_cls, lambda: heads.bbox_head(crops)[:1], 0.6 if heads.bbox_head.num_classes < 10 else 1.0)
+    _scale(heads.bbox_head.fc_reg, lambda: heads.bbox_head(crops)[1:], 0.3)
     crops = heads.mask_roi_extractor(features[:heads.mask_roi_extractor.num_inputs], rois)
-    _scale(heads.mask_head.conv_logits, lambda: [heads.mask_head(crops)], 2.0)
+    _scale(heads.mask_head.conv_logits, lambda: [heads.mask_head(crops)], 1.0)
 
 
 def _scale(layer, outputs, spread, centre=0.0):
