@@ -1,0 +1,1 @@
+"""The exported network: from a checkpoint to an OpenVINO graph, its facts, its proof and a model that runs it."""

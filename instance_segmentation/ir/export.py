@@ -1,0 +1,127 @@
+"""Write a checkpoint as an OpenVINO IR that passed the parity gate."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import openvino as ov
+
+from instance_segmentation import __version__
+from instance_segmentation.engine.complexity import complexity_gflops, size_mp
+from instance_segmentation.engine.network import load_network
+from instance_segmentation.errors import ExportError
+from instance_segmentation.ir import parity
+from instance_segmentation.ir.graph import build_ir
+from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info
+from instance_segmentation.report import file_record
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        xml: The exported model; its weights, labels.txt and labels_nobg.txt lie beside it.
+        info: Its IrInfo.
+        parity: The gate's Parity of the written file.
+        size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin.
+    """
+
+    xml: Path
+    info: IrInfo
+    parity: parity.Parity
+    size_mb: float
+
+
+def export_ir(weights, output_dir, *, network=None, config=None, template="", fp16=False, channel_order="BGR", samples=(),
+              parity_images=8, tolerance=None, trust=False):
+    """Export a checkpoint.
+
+    Args:
+        weights: A .pth file.
+        output_dir: Folder for model.xml, model.bin, labels.txt and labels_nobg.txt. Files of these names are replaced, all
+            together, and only after the gate was passed.
+        network: What `load_network` made of it, when it is loaded already.
+        config: A model.py, for checkpoints that do not hold their own.
+        template: Name of the template, noted in the model.
+        fp16: Store the weights as 16-bit floats; the graph still computes in 32.
+        channel_order: What clients will send, `BGR` or `RGB`.
+        samples: Image files for the parity gate; `parity_images` of them, evenly spaced, are used.
+        parity_images: How many.
+        tolerance: A `parity.Tolerance`; by default the strict one, or FP16_TOLERANCE with `fp16`.
+        trust: Unpickle arbitrary objects of the checkpoint.
+
+    Returns:
+        An ExportResult.
+
+    Raises:
+        WeightsError: The checkpoint cannot be read or is incomplete.
+        ExportError: The network is not supported, the gate found a difference, or the folder cannot be written.
+    """
+    model = network or load_network(weights, config=config, trust=trust)
+    record = file_record(weights)
+    origin = dict(tool="instance_segmentation", version=__version__, checkpoint=record["name"], sha256=record["sha256"],
+                  precision="FP16" if fp16 else "FP32")
+    return write_ir(model, output_dir, origin=origin, template=template, fp16=fp16, channel_order=channel_order,
+                    samples=spread(samples, parity_images), tolerance=tolerance)
+
+
+def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_order="BGR", samples=(), tolerance=None):
+    """Export a network in memory; see `export_ir`."""
+    config = model.test_cfg.rcnn
+    info = IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
+                  confidence_threshold=config.score_thr, channel_order=channel_order,
+                  mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
+                  complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
+    graph = build_ir(model, channel_order)
+    set_rt_info(graph, rt_info(info, config.nms.iou_threshold))
+    with _beside(output_dir) as folder:
+        ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
+        written, info = read_ir(folder / "model.xml")
+        tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
+        found = parity.compare(model, written, samples, channel_order, tolerance.pair_px)
+        found.check(tolerance)
+        del written  # it holds model.bin open
+        _write_labels(folder, info.classes)
+        _replace(folder, Path(output_dir))
+    xml = Path(output_dir) / "model.xml"
+    size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
+    return ExportResult(xml, info, found, size / 1e6)
+
+
+def spread(items, count):
+    """`count` of the items, evenly spaced; all of them when there are fewer."""
+    items = list(items)
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else items
+
+
+def _write_labels(folder, classes):
+    """labels.txt for the Open Model Zoo demo, which counts from a background line, and labels_nobg.txt without it."""
+    (folder / "labels.txt").write_text("\n".join(["background", *classes]) + "\n", encoding="utf-8")
+    (folder / "labels_nobg.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+
+
+class _beside:
+    """A temporary folder on the same file system as `output_dir`, removed at the end."""
+
+    def __init__(self, output_dir):
+        self.output = Path(output_dir)
+
+    def __enter__(self):
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix=".export-", dir=self.output))
+        except OSError as error:
+            raise ExportError(f"--save-model-to {self.output}: cannot be written: {error.strerror}") from error
+        return self.folder
+
+    def __exit__(self, *error):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _replace(folder, output):
+    """Move the finished files to their place; the .xml goes last, so it never names weights that are not there yet."""
+    for name in ("labels.txt", "labels_nobg.txt", "model.bin", "model.xml"):
+        os.replace(folder / name, output / name)

@@ -1,0 +1,125 @@
+"""What an exported model says about itself: the rt_info that Model API, OTX and this package read. Needs no torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from instance_segmentation.errors import WeightsError
+
+OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
+
+
+@dataclass(frozen=True)
+class IrInfo:
+    """Facts of an exported model.
+
+    Attributes:
+        classes: Names in label order, as the user wrote them.
+        input_size: Height and width of the input in pixels.
+        template: Name of the template, empty for a model of another tool.
+        confidence_threshold: Lowest score the graph lets through.
+        channel_order: `BGR` or `RGB`, what the input expects.
+        mask_threshold: Probability from which a pixel belongs to the object.
+        size_mp, complexity_gflops: Of the network, NaN when unknown.
+        origin: What produced it: package version, checkpoint's file name and sha256. Empty for another tool's model.
+    """
+
+    classes: tuple
+    input_size: tuple
+    template: str = ""
+    confidence_threshold: float = 0.0
+    channel_order: str = "BGR"
+    mask_threshold: float = 0.5
+    size_mp: float = float("nan")
+    complexity_gflops: float = float("nan")
+    origin: dict = None
+
+
+def rt_info(info, iou_threshold):
+    """The `model_info` entries: key → text.
+
+    There are no mean and scale values on purpose: they are inside the graph, and Model API would apply them again.
+    `reverse_input_channels` stays False for an RGB model too: the graph itself turns the channels.
+
+    Args:
+        info: An IrInfo.
+        iou_threshold: IoU of the NMS inside the graph.
+    """
+    names = list(info.classes)
+    ids = [str(index) for index in range(len(names))]
+    own = dict(classes=names, input_size=list(info.input_size), template=info.template,
+               channel_order=info.channel_order, mask_threshold=info.mask_threshold, size_mp=info.size_mp,
+               complexity_gflops=info.complexity_gflops, origin=info.origin)
+    return dict(
+        model_type="MaskRCNN", task_type="instance_segmentation", model_name=info.template,
+        # lists are blank-separated, so no name may hold white space; clients add one to every label, hence the dummy
+        labels=" ".join(["otx_empty_lbl", *("_".join(name.split()) for name in names)]),
+        label_ids=" ".join(["None", *ids]),
+        label_info=json.dumps(dict(label_names=names, label_ids=ids, label_groups=[names]), ensure_ascii=False),
+        confidence_threshold=f"{info.confidence_threshold:g}", iou_threshold=f"{iou_threshold:g}",
+        resize_type="standard", pad_value="0", reverse_input_channels="False",
+        **{OWN_KEY: json.dumps(own, ensure_ascii=False)})
+
+
+def set_rt_info(model, entries):
+    """Write `model_info` entries into an ov.Model, in place."""
+    for key, value in entries.items():
+        model.set_rt_info(value, ["model_info", key])
+
+
+def ir_files(path):
+    """The pair (.xml, .bin) that `path`, one of the two, belongs to.
+
+    Raises:
+        WeightsError: One of them is missing.
+    """
+    path = Path(path)
+    pair = path.with_suffix(".xml"), path.with_suffix(".bin")
+    for file in pair:
+        if not file.is_file():
+            raise WeightsError(f"{file}: no such file. An OpenVINO model is a pair, {pair[0].name} (graph) and {pair[1].name} "
+                               "(weights), in one folder; copy both, or run export.py again")
+    return pair
+
+
+def read_ir(path):
+    """Read an exported model.
+
+    Args:
+        path: The .xml, or the .bin beside it.
+
+    Returns:
+        An ov.Model and its IrInfo.
+
+    Raises:
+        WeightsError: A file is missing or damaged, or the model lists no classes.
+    """
+    import openvino as ov
+    xml, _ = ir_files(path)
+    try:
+        model = ov.Core().read_model(xml)
+    except RuntimeError as error:
+        raise WeightsError(f"{xml}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
+                           ) from error
+    return model, _info_of(model, xml)
+
+
+def read_ir_info(path):
+    """The IrInfo of an exported model (.xml, or the .bin beside it); see `read_ir`."""
+    return read_ir(path)[1]
+
+
+def _info_of(model, xml):
+    own = json.loads(_entry(model, OWN_KEY) or "{}")
+    classes = own.pop("classes", None) or json.loads(_entry(model, "label_info") or "{}").get("label_names")
+    classes = classes or _entry(model, "labels").split()[1:]
+    if not classes:
+        raise WeightsError(f"{xml}: lists no classes in its rt_info, so its outputs have no names; export it with this tool")
+    size = tuple(own.pop("input_size", None) or model.inputs[0].get_partial_shape().get_max_shape()[-2:])
+    return IrInfo(tuple(classes), size, confidence_threshold=float(_entry(model, "confidence_threshold") or 0), **own)
+
+
+def _entry(model, key):
+    """One `model_info` text, empty when absent."""
+    path = ["model_info", key]
+    return str(model.get_rt_info(path).value) if model.has_rt_info(path) else ""

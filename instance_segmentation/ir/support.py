@@ -1,0 +1,73 @@
+"""Which networks can be exported: every part that the graph builder takes for granted is checked by name."""
+
+from instance_segmentation.errors import ExportError
+
+
+def check(model):
+    """Refuse a network that the graph builder would get wrong.
+
+    Args:
+        model: An mmdet detector.
+
+    Raises:
+        ExportError: Names every unsupported part, its value, and what is supported.
+    """
+    problems = [f"{part}: got {got}, supported: {expected}" for part, got, expected in _differences(model)]
+    if problems:
+        raise ExportError("this network cannot be exported to OpenVINO:\n  " + "\n  ".join(problems))
+
+
+def _differences(model):
+    """Yield (part, what the network has, what is supported) for everything unsupported."""
+    rpn, heads = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
+    if type(rpn).__name__ != "RPNHead" or type(heads).__name__ != "StandardRoIHead" or not heads.with_mask:
+        yield "model", type(model).__name__, "MaskRCNN with RPNHead and StandardRoIHead with a mask head"
+        return
+    yield from _rpn_differences(rpn)
+    yield from _box_differences(heads.bbox_head)
+    yield from _mask_differences(heads.mask_head)
+    for name in ("bbox_roi_extractor", "mask_roi_extractor"):
+        yield from _extractor_differences(f"roi_head.{name}", getattr(heads, name))
+    for name in ("rpn", "rcnn"):
+        yield from _nms_differences(f"test_cfg.{name}.nms", model.test_cfg[name].get("nms"))
+
+
+def _rpn_differences(rpn):
+    if not rpn.use_sigmoid_cls:
+        yield "rpn_head.loss_cls.use_sigmoid", False, True
+    yield from _coder_differences("rpn_head.bbox_coder", rpn.bbox_coder)
+
+
+def _box_differences(head):
+    if not (hasattr(head, "fc_cls") and hasattr(head, "fc_reg")) or head.custom_cls_channels:
+        yield "roi_head.bbox_head", type(head).__name__, "Shared2FCBBoxHead with softmax"
+    yield from _coder_differences("roi_head.bbox_head.bbox_coder", head.bbox_coder)
+
+
+def _mask_differences(head):
+    from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+    if not isinstance(head, FCNMaskHead):
+        yield "roi_head.mask_head", type(head).__name__, "FCNMaskHead"
+
+
+def _coder_differences(part, coder):
+    if type(coder).__name__ != "DeltaXYWHBBoxCoder":
+        yield part, type(coder).__name__, "DeltaXYWHBBoxCoder"
+    elif coder.add_ctr_clamp or not coder.clip_border:
+        yield part, f"add_ctr_clamp={coder.add_ctr_clamp}, clip_border={coder.clip_border}", "False and True"
+
+
+def _extractor_differences(part, extractor):
+    if type(extractor).__name__ != "SingleRoIExtractor":
+        yield part, type(extractor).__name__, "SingleRoIExtractor"
+        return
+    for layer in extractor.roi_layers:
+        if type(layer).__name__ != "RoIAlign" or layer.pool_mode != "avg":
+            yield f"{part}.roi_layer", type(layer).__name__, "RoIAlign with pool_mode='avg'"
+            return
+
+
+def _nms_differences(part, nms):
+    nms = dict(nms or {})
+    if nms.pop("type", "nms") != "nms" or set(nms) - {"iou_threshold", "split_thr"}:
+        yield part, dict(nms), "type='nms' with iou_threshold"

@@ -1,0 +1,76 @@
+"""Random networks that speak: without training, yet with scores, boxes and masks spread like a trained network's.
+
+A freshly initialised detector gives every anchor the same score (its signals fade layer by layer), so which boxes survive
+is decided by rounding and nothing can be compared. Here the neck's inputs and every head are scaled to a stated spread.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates" / "custom-instance-segmentation"
+
+
+def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **overrides):
+    """Build a template's network with random weights that speak.
+
+    Args:
+        classes: Class names.
+        size_hw: Input height and width.
+        template: `480x480` or `576x576`.
+        seed: Of weights and calibration images.
+        overrides: Dotted config keys with `__` for the dots, for example `model__test_cfg__rcnn__score_thr=0.3`.
+    """
+    from instance_segmentation.engine import register
+    from instance_segmentation.engine.config import apply_overrides, read_config, set_classes, set_input_size
+    from instance_segmentation.engine.network import build_network
+    register()
+    cfg = read_config(TEMPLATES / f"efficientnet_b2b-mask_rcnn-{template}" / "model.py")
+    set_classes(cfg, classes)
+    set_input_size(cfg, size_hw)
+    cfg.merge_from_dict({key.replace("__", "."): value for key, value in overrides.items()})
+    torch.manual_seed(seed)
+    model = build_network(cfg, classes)
+    speak_up(model, np.stack([photo_like(size_hw, seed + index) for index in range(2)]))
+    return model
+
+
+def photo_like(size_hw, seed):
+    """A BGR uint8 image [H, W, 3] with structure at all scales."""
+    random, (height, width) = np.random.default_rng(seed), size_hw
+    image = sum(cv2.resize(random.normal(0, 110 / level, (2 ** level + 1, 2 ** level + 1, 3)), (width, height),
+                           interpolation=cv2.INTER_CUBIC) for level in range(1, 7))
+    return np.clip(image + 120 + random.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+
+
+@torch.no_grad()
+def speak_up(model, images_bgr):
+    """Scale a random network's layers, in place, so that its outputs spread like a trained one's."""
+    images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
+    images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
+    trunk = model.backbone(images)
+    for lateral, level in zip(model.neck.lateral_convs, trunk):
+        _scale(lateral.conv, lambda: [lateral(level)], 1.0)
+    features = model.extract_feat(images)
+    rpn, heads = model.rpn_head, model.roi_head
+    _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)
+    _scale(rpn.rpn_cls, lambda: rpn(features)[0], 1.0, -1.0)
+    _scale(rpn.rpn_reg, lambda: rpn(features)[1], 0.1)
+    height, width = images.shape[2:]
+    rois = torch.rand(300, 2, 2) * torch.tensor([width, height])
+    rois = torch.cat([torch.zeros(300, 1), rois.amin(1), rois.amax(1) + 8], 1)
+    crops = heads.bbox_roi_extractor(features[:heads.bbox_roi_extractor.num_inputs], rois)
+    _scale(heads.bbox_head.fc_cls, lambda: heads.bbox_head(crops)[:1], 0.6 if heads.bbox_head.num_classes < 10 else 1.0)
+    _scale(heads.bbox_head.fc_reg, lambda: heads.bbox_head(crops)[1:], 0.3)
+    crops = heads.mask_roi_extractor(features[:heads.mask_roi_extractor.num_inputs], rois)
+    _scale(heads.mask_head.conv_logits, lambda: [heads.mask_head(crops)], 1.0)
+
+
+def _scale(layer, outputs, spread, centre=0.0):
+    """Shift and scale a layer so that each output channel has the standard deviation `spread` around `centre`."""
+    values = torch.cat([output.transpose(0, 1).flatten(1) for output in outputs()], 1)  # [channels, samples]
+    mean, deviation = values.mean(1), values.std(1) + 1e-12
+    layer.weight.mul_((spread / deviation).view(-1, *[1] * (layer.weight.dim() - 1)))
+    layer.bias.copy_(centre - (mean - layer.bias) * spread / deviation)

@@ -1,0 +1,67 @@
+"""OpenVINODetector in the checkpoint's place."""
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+from tests.component.speaking import photo_like, speaking_network
+
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture(scope="module")
+def network():
+    return speaking_network(("ripe fruit", "leaf"))
+
+
+@pytest.fixture(scope="module", params=["BGR", "RGB"])
+def detector(request, network, tmp_path_factory):
+    from mmdet.registry import MODELS
+    from instance_segmentation.ir import detector as _  # noqa: F401  registers it
+    from instance_segmentation.ir.export import write_ir
+    folder = tmp_path_factory.mktemp("ir")
+    write_ir(network, folder, origin={}, channel_order=request.param)
+    return MODELS.build(dict(type="OpenVINODetector", xml=str(folder / "model.xml"))).eval()
+
+
+def batch(image, ori_shape):
+    from mmdet.structures import DetDataSample
+    height, width = image.shape[:2]
+    meta = dict(img_shape=(height, width), ori_shape=ori_shape, scale_factor=(width / ori_shape[1], height / ori_shape[0]))
+    return dict(inputs=[torch.from_numpy(image).permute(2, 0, 1).contiguous()], data_samples=[DetDataSample(metainfo=meta)])
+
+
+def test_facts(detector):
+    assert detector.dataset_meta["classes"] == ("ripe fruit", "leaf")
+    assert detector.input_size == (128, 160)
+    assert detector.size_mp > 10 and detector.complexity_gflops > 5
+
+
+def test_equals_the_checkpoints_test_step(network, detector):
+    """Boxes, scores, labels and masks in pixels of an original image of another size and shape."""
+    image = photo_like((128, 160), 7)
+    with torch.inference_mode():
+        expected = network.test_step(batch(image, (333, 250)))[0].pred_instances
+        found = detector.test_step(batch(image, (333, 250)))[0].pred_instances
+    assert len(expected) > 5
+    np.testing.assert_allclose(found.bboxes, expected.bboxes, atol=0.02)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    assert found.labels.tolist() == expected.labels.tolist()
+    ious = [coco_mask.iou([a], [b], [0])[0, 0] for a, b in zip(found.masks, expected.masks) if coco_mask.area(b) > 50]
+    assert min(ious) > 0.99
+
+
+def test_black_image(network, detector):
+    black = np.zeros((128, 160, 3), np.uint8)
+    found = detector.test_step(batch(black, (64, 80)))[0].pred_instances
+    assert len(found.masks) == len(found.bboxes) == len(found.scores)
+
+
+def test_unknown_device(detector):
+    from instance_segmentation.errors import WeightsError
+    from instance_segmentation.ir.session import compile_ir
+    import openvino as ov
+    from openvino import opset13 as op
+    parameter = op.parameter([1], np.float32)
+    with pytest.raises(WeightsError, match="OpenVINO device TOASTER(.|\n)*CPU"):
+        compile_ir(ov.Model([op.relu(parameter)], [parameter]), "TOASTER")
