@@ -47,9 +47,7 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     work, weights = open_workdir(work_dir), Path(load_weights)
     model, complexity = load_for_test(work, weights, trust_checkpoint)
     names = tuple(model.dataset_meta["classes"])
-    if classes and tuple(classes) != names:
-        raise WeightsError(f"--classes differs from the classes in {weights.name}.\n  --classes: {', '.join(classes)}\n"
-                           f"  weights:   {', '.join(names)}\nLeave --classes out: the weights know theirs.")
+    check_classes(classes, names, weights)
     annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False)
     say_data(test=annotations)
     from instance_segmentation.engine.config import read_config
@@ -79,6 +77,13 @@ def _write_evaluation(result, weights, annotations, detections, save_metrics_to,
                             ms_per_image=result.ms_per_image, size_mp=result.size_mp,
                             complexity_gflops=result.complexity_gflops))
     say("Metrics", f"{save_metrics_to}, unrounded in {Path(save_metrics_to).with_suffix('.json').name}")
+
+
+def check_classes(wanted, names, weights):
+    """Refuse a `--classes` that is not the weights' own list, in its order."""
+    if wanted and tuple(wanted) != tuple(names):
+        raise WeightsError(f"--classes differs from the classes in {weights.name}.\n  --classes: {', '.join(wanted)}\n"
+                           f"  weights:   {', '.join(names)}\nLeave --classes out: the weights know theirs.")
 
 
 def _objects_per_class(annotations):

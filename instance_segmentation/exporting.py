@@ -4,6 +4,7 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import ExportError, WeightsError
+from instance_segmentation.evaluation import check_classes
 from instance_segmentation.report import say
 from instance_segmentation.templates.workdir import open_workdir
 
@@ -41,9 +42,7 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     from instance_segmentation.ir.export import export_ir
     network = load_network(weights, config=work.config, trust=trust_checkpoint)
     names = network.dataset_meta["classes"]
-    if classes and tuple(classes) != names:
-        raise WeightsError(f"--classes differs from the classes in {weights.name}.\n  --classes: {', '.join(classes)}\n"
-                           f"  weights:   {', '.join(names)}\nLeave --classes out: the weights know theirs.")
+    check_classes(classes, names, weights)
     images = read_annotations(test_ann_files, test_data_roots, classes=names).images if test_ann_files else []
     result = export_ir(weights, save_model_to, network=network, template=work.template.name, fp16=fp16,
                        channel_order=openvino_input_format, samples=[image["file_name"] for image in images],

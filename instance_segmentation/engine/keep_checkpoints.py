@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -42,6 +43,18 @@ class KeepLatestAndBest(Hook):
                 if isinstance(value, (int, float, str))}
         checkpoint["message_hub"] = dict(runtime_info=info, log_scalars={}, resumed_keys={})
         checkpoint["meta"]["instseg"] = runner.cfg.instseg.to_dict()
+        for key, value in checkpoint.items():
+            if key != "state_dict":
+                checkpoint[key] = plain(value)
+
+
+def plain(value):
+    """NumPy numbers inside nested dicts, lists and tuples as Python's own."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def replace_with_link(source, target):

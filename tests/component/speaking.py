@@ -24,7 +24,7 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
         overrides: Dotted config keys with `__` for the dots, for example `model__test_cfg__rcnn__score_thr=0.3`.
     """
     from instance_segmentation.engine import register
-    from instance_segmentation.engine.config import apply_overrides, read_config, set_classes, set_input_size
+    from instance_segmentation.engine.config import read_config, set_classes, set_input_size
     from instance_segmentation.engine.network import build_network
     register()
     cfg = read_config(TEMPLATES / f"efficientnet_b2b-mask_rcnn-{template}" / "model.py")

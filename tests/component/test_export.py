@@ -7,9 +7,9 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
-from tests.component.speaking import speaking_network
 
 from instance_segmentation.errors import ExportError, WeightsError
+from tests.component.speaking import speaking_network
 
 pytestmark = pytest.mark.component
 CLASSES = ("ripe fruit", "Blüte", "leaf")
