@@ -228,7 +228,7 @@ mkdir -p "$STAMPS"
 exec 9> "$STAMPS/lock"
 flock -n 9 || die "another init_venv.sh is at work in $DIR; wait for it, or end it."
 touch "$LOG"
-printf 'Setting up %s; about 5 minutes and 4 GB on 2 cores. Full log: %s\n' "$DIR" "$LOG"
+printf 'Setting up %s; 4 to 8 minutes and 4 GB on 2 cores. Full log: %s\n' "$DIR" "$LOG"
 ! is_done check || rm -f "$STAMPS"/*  # complete, yet packages are missing: go through every step again
 step 1 venv "virtual environment"
 step 2 torch "torch $TORCH"
