@@ -12,7 +12,8 @@ from openvino import opset13 as op
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk, convert, feed, outputs_of
 from instance_segmentation.ir.support import check
 
-PROPOSALS = "proposals"  # name of the node whose output are the region proposals; the parity gate looks at it
+# Names of nodes that the parity gate looks at: the region proposals, and per level the maps they come from
+PROPOSALS, RPN_SCORES, RPN_DELTAS = "proposals", "rpn_scores_{}", "rpn_deltas_{}"
 LOG_RATIO = float(abs(np.log(16 / 1000)))  # wh_ratio_clip of mmdet's delta2bbox: boxes grow or shrink 62.5 times at most
 
 
@@ -54,6 +55,9 @@ def propose(model, scores, deltas):
     """
     head, config = model.rpn_head, model.test_cfg.rpn
     anchors = head.prior_generator.grid_priors([tuple(score.get_shape()[2:]) for score in scores], device="cpu")
+    for index, (score, delta) in enumerate(zip(scores, deltas, strict=True)):
+        score.get_node().set_friendly_name(RPN_SCORES.format(index))
+        delta.get_node().set_friendly_name(RPN_DELTAS.format(index))
     levels = [_propose_level(model, *level) for level in zip(scores, deltas, anchors, strict=True)]
     rois, objectness = (op.concat([level[index] for level in levels], 0) for index in (0, 1))
     if config.get("min_bbox_size", -1) >= 0:

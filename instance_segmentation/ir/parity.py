@@ -4,8 +4,10 @@ Both get the same resized image. Detections are paired within a label, nearest b
 A detection without a partner is excused only where rounding alone decides:
   - its score lies within 1e-4 of the score threshold, or of the lowest score that fitted into a full list;
   - its IoU with a detection of the other side lies within 1e-3 of the NMS threshold, or it is suppressed by an excused one;
-  - it comes from a region proposal that only one side has (the proposals went through a TopK and an NMS of their own):
-    the checkpoint's heads, given the graph's proposals, find it too, and at most 5 % of the proposals differ.
+  - it comes from a region proposal that only one side has, because proposals go through a TopK and an NMS of their own.
+    Then the network is compared in three parts, each given the graph's own intermediate result: the RPN's maps agree;
+    from these maps mmdet makes the same proposals, but for 5 % at most; from these proposals the checkpoint's heads
+    make the same detections.
 The last two happen when many boxes are nearly alike, as with little-trained networks; all are counted and reported.
 A mask may differ by one pixel, whose probability then lies at the threshold.
 On a plain black image every anchor ties with its neighbours, so there only the run and the shapes are checked.
@@ -22,10 +24,10 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.masks import paste_rles
-from instance_segmentation.ir.graph import PROPOSALS
+from instance_segmentation.ir.graph import PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.session import compile_ir
 
-SCORE_EDGE, IOU_EDGE, PROPOSAL_SHARE = 1e-4, 1e-3, 0.05
+SCORE_EDGE, IOU_EDGE, MAP_EDGE, PROPOSAL_SHARE = 1e-4, 1e-3, 1e-3, 0.05
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ def compare(model, ir, image_files=(), channel_order="BGR", pair_px=Tolerance.pa
     Returns:
         A Parity.
     """
-    graph = _Graph(ir, channel_order)
+    graph = _Graph(ir, channel_order, levels=len(model.rpn_head.prior_generator.strides))
     result = Parity(real_images=len(image_files))
     for name, image, size_hw in _images(model.input_size, image_files):
-        found, proposals = graph(image)
+        found, stages = graph(image)
         expected = run_checkpoint(model, image)
         result.images += 1
         if name == "black":
@@ -136,7 +138,7 @@ def compare(model, ir, image_files=(), channel_order="BGR", pair_px=Tolerance.pa
         _note_differences(result, expected, found, pairs, size_hw, model)
         if lonely:
             lonely, excused = _excuse(model, expected, found, lonely)
-            if lonely and _same_with_proposals(model, image, found, proposals):
+            if lonely and _same_in_parts(model, image, found, stages):
                 lonely, excused = [], excused + len(lonely)
             result.excused += excused
             result.unexplained += [f"{name}: {_describe(expected, found, *item)}" for item in lonely]
@@ -167,20 +169,34 @@ def _noise(size_hw, seed):
     return (sum(layers)[0] * 60 + 120).clamp(0, 255).to(torch.uint8)
 
 
-class _Graph:
-    """The compiled graph with its region proposals as a fourth output."""
+@dataclass
+class _Stages:
+    """Intermediate results of the graph: RPN logits [1, A, h, w] and deltas [1, 4A, h, w] per level, proposals (K, 4)."""
 
-    def __init__(self, ir, channel_order):
+    logits: list
+    deltas: list
+    proposals: np.ndarray
+
+
+class _Graph:
+    """The compiled graph with its intermediate results as further outputs."""
+
+    def __init__(self, ir, channel_order, levels):
         ir = ir.clone()
-        node = next(node for node in ir.get_ops() if node.get_friendly_name() == PROPOSALS)
-        ir.add_outputs(node.output(0))
-        self.compiled, self.channel_order = compile_ir(ir), channel_order
+        nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
+        sigmoids = [nodes[RPN_SCORES.format(index)] for index in range(levels)]
+        ir.add_outputs([sigmoid.input_value(0) for sigmoid in sigmoids]
+                       + [nodes[RPN_DELTAS.format(index)].output(0) for index in range(levels)]
+                       + [nodes[PROPOSALS].output(0)])
+        self.compiled, self.channel_order, self.levels = compile_ir(ir), channel_order, levels
 
     def __call__(self, image):
         image = image if self.channel_order == "BGR" else image.flip(0)
         answer = self.compiled(image[None].float().numpy())
         boxes, labels, masks = (answer[name] for name in ("boxes", "labels", "masks"))
-        return Detections(boxes[:, :4], boxes[:, 4], labels, masks), answer[3]
+        extra = [torch.from_numpy(answer[3 + index].copy()) for index in range(2 * self.levels)]
+        stages = _Stages(extra[:self.levels], extra[self.levels:], answer[3 + 2 * self.levels])
+        return Detections(boxes[:, :4], boxes[:, 4], labels, masks), stages
 
 
 @torch.inference_mode()
@@ -278,24 +294,24 @@ def _iou(box, boxes):
     return common / np.maximum((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - common, 1e-9)
 
 
-def _same_with_proposals(model, image, found, proposals):
-    """Whether the checkpoint's heads, given the graph's proposals, find what the graph found."""
-    own = _proposals(model, image)
-    nearest = np.array([np.abs(own - box).max(1).min(initial=np.inf) for box in proposals])
-    if len(own) != len(proposals) or (nearest > Tolerance.box_px).mean() > PROPOSAL_SHARE:
+@torch.inference_mode()
+def _same_in_parts(model, image, found, stages):
+    """Whether maps, proposals from the graph's maps, and detections from the graph's proposals all agree."""
+    meta = dict(img_shape=model.input_size, ori_shape=model.input_size, scale_factor=(1.0, 1.0))
+    data = model.data_preprocessor(dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)]))
+    logits, deltas = model.rpn_head(model.extract_feat(data["inputs"]))
+    apart = max(float((own - other).abs().max())
+                for own, other in zip([*logits, *deltas], [*stages.logits, *stages.deltas], strict=True))
+    own = model.rpn_head.predict_by_feat(stages.logits, stages.deltas, batch_img_metas=[data["data_samples"][0].metainfo],
+                                         rescale=False)[0].bboxes.numpy()
+    distance = np.abs(own[:, None] - stages.proposals[None]).max(2)
+    strangers = sum((distance.min(axis, initial=np.inf) > Tolerance.box_px).sum() for axis in (0, 1))
+    if apart > MAP_EDGE or strangers > PROPOSAL_SHARE * (len(own) + len(stages.proposals)):
         return False
-    expected = run_checkpoint(model, image, proposals)
+    expected = run_checkpoint(model, image, stages.proposals)
     pairs, lonely = pair_up(expected, found)
     close = all(np.abs(expected.boxes[i] - found.boxes[j]).max() <= Tolerance.box_px for i, j in pairs)
     return close and not _excuse(model, expected, found, lonely)[0]
-
-
-@torch.inference_mode()
-def _proposals(model, image):
-    """The checkpoint's region proposals (K, 4)."""
-    meta = dict(img_shape=model.input_size, ori_shape=model.input_size, scale_factor=(1.0, 1.0))
-    data = model.data_preprocessor(dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)]))
-    return model.rpn_head.predict(model.extract_feat(data["inputs"]), data["data_samples"], rescale=False)[0].bboxes.numpy()
 
 
 def _describe(expected, found, side, index):
