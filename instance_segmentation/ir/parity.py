@@ -3,6 +3,7 @@
 Both get the same resized image. Detections are paired within a label, nearest boxes first, and every pair is compared.
 A detection without a partner is excused only where rounding alone decides:
   - its score lies within 1e-4 of the score threshold, or of the lowest score that fitted into a full list;
+  - a detection of the other side overlaps it and has the same score within 1e-6: which one suppresses which is open;
   - its IoU with a detection of the other side lies within 1e-3 of the NMS threshold, or it is suppressed by an excused one;
   - it comes from a region proposal that only one side has, because proposals go through a TopK and an NMS of their own.
     Then the network is compared in three parts, each given the graph's own intermediate result: the RPN's maps agree;
@@ -27,7 +28,7 @@ from instance_segmentation.inference.masks import paste_rles
 from instance_segmentation.ir.graph import PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.session import compile_ir
 
-SCORE_EDGE, IOU_EDGE, MAP_EDGE, PROPOSAL_SHARE = 1e-4, 1e-3, 1e-3, 0.05
+SCORE_EDGE, SCORE_TIE, IOU_EDGE, MAP_EDGE, PROPOSAL_SHARE = 1e-4, 1e-6, 1e-3, 1e-3, 0.05
 
 
 @dataclass(frozen=True)
@@ -282,6 +283,8 @@ def _is_borderline(own, index, other, config, other_excused):
         return True
     same = other.labels == own.labels[index]
     overlap = _iou(own.boxes[index], other.boxes)
+    if (same & (overlap > config.nms.iou_threshold) & (np.abs(other.scores - score) <= SCORE_TIE)).any():
+        return True
     suppressed = [other_index for other_index in other_excused
                   if same[other_index] and overlap[other_index] > config.nms.iou_threshold - IOU_EDGE]
     return bool(suppressed) or bool((np.abs(overlap[same] - config.nms.iou_threshold) <= IOU_EDGE).any())

@@ -62,7 +62,7 @@ def speak_up(model, images_bgr):
     rois = torch.rand(300, 2, 2) * torch.tensor([width, height])
     rois = torch.cat([torch.zeros(300, 1), rois.amin(1), rois.amax(1) + 8], 1)
     crops = heads.bbox_roi_extractor(features[:heads.bbox_roi_extractor.num_inputs], rois)
-    _scale(heads.bbox_head.fc_cls, lambda: heads.bbox_head(crops)[:1], 0.6 if heads.bbox_head.num_classes < 10 else 1.0)
+    _scale(heads.bbox_head.fc_cls, lambda: heads.bbox_head(crops)[:1], 0.25 if heads.bbox_head.num_classes < 10 else 0.6)
     _scale(heads.bbox_head.fc_reg, lambda: heads.bbox_head(crops)[1:], 0.3)
     crops = heads.mask_roi_extractor(features[:heads.mask_roi_extractor.num_inputs], rois)
     _scale(heads.mask_head.conv_logits, lambda: [heads.mask_head(crops)], 1.0)

@@ -42,8 +42,8 @@ def photos(request):
     from tests.conftest import real_data
     folder = real_data()
     if folder:
-        return sorted((folder / "coco_val2017_subset" / "images").glob("*.jpg"))[:4]
-    return sorted((request.getfixturevalue("sample_data") / "val").glob("*.jpg"))[:4]
+        return sorted((folder / "coco_val2017_subset" / "images").glob("*.jpg"))[:3]
+    return sorted((request.getfixturevalue("sample_data") / "val").glob("*.jpg"))[:3]
 
 
 CASES = {
@@ -95,7 +95,7 @@ def test_boxes_lie_inside_and_scores_descend(graph):
 
 def test_nothing_found():
     """A threshold that nothing reaches: empty outputs of the right shapes."""
-    model = speaking_network(["a", "b"], (64, 64), model__test_cfg__rcnn__score_thr=0.9999)
+    model = speaking_network(["a", "b"], (64, 64), model__test_cfg__rcnn__score_thr=1.0)
     answer = compiled(build(model))(np.zeros((1, 3, 64, 64), np.float32))
     assert [answer[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 14, 14)]
 
@@ -145,7 +145,7 @@ def test_gate_can_fail(network, graph, photos):
     with torch.no_grad():
         weight.mul_(1.01)
     try:
-        with pytest.raises(ExportError, match="boxes differ by|one side only"):
+        with pytest.raises(ExportError, match="does not compute what the checkpoint computes"):
             parity(network, graph, photos[:2]).check()
     finally:
         with torch.no_grad():
