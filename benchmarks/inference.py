@@ -80,7 +80,7 @@ def main():
                  "IR, BF16 hint": lambda: bf16(tensor)}
         seconds = 1000 * interleaved(list(calls.values()), args.runs)
         print(f"{title}: {len(fp32(tensor)['labels'])} detections, {args.runs} runs each, one image at a time")
-        for name, row in zip(calls, seconds):
+        for name, row in zip(calls, seconds, strict=True):
             low, middle, high = np.percentile(row, [10, 50, 90])
             ratio = np.median(seconds[0] / row)
             print(f"  {name:<14} {middle:7.1f} ms  ({low:.1f} to {high:.1f})  {ratio:5.2f}x")

@@ -51,7 +51,7 @@ def speak_up(model, images_bgr):
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
     trunk = model.backbone(images)
-    for lateral, level in zip(model.neck.lateral_convs, trunk):
+    for lateral, level in zip(model.neck.lateral_convs, trunk, strict=True):
         _scale(lateral.conv, lambda: [lateral(level)], 1.0)
     features = model.extract_feat(images)
     rpn, heads = model.rpn_head, model.roi_head
