@@ -46,7 +46,7 @@ class OpenVINODetector(BaseModel):
         images = inputs.cpu().numpy().astype(np.float32)
         if self.info.channel_order == "RGB":
             images = images[:, ::-1]
-        for image, sample in zip(images, data_samples):
+        for image, sample in zip(images, data_samples, strict=True):
             sample.pred_instances = self.detect(np.ascontiguousarray(image[None]), sample.metainfo)
         return data_samples
 

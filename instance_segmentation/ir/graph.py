@@ -6,7 +6,8 @@ mmdet function it stands for; the parity gate holds the two together.
 
 import numpy as np
 import openvino as ov
-from openvino import Layout, opset13 as op
+from openvino import Layout
+from openvino import opset13 as op
 
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk, convert, feed, outputs_of
 from instance_segmentation.ir.support import check
@@ -53,7 +54,7 @@ def propose(model, scores, deltas):
     """
     head, config = model.rpn_head, model.test_cfg.rpn
     anchors = head.prior_generator.grid_priors([tuple(score.get_shape()[2:]) for score in scores], device="cpu")
-    levels = [_propose_level(model, *level) for level in zip(scores, deltas, anchors)]
+    levels = [_propose_level(model, *level) for level in zip(scores, deltas, anchors, strict=True)]
     rois, objectness = (op.concat([level[index] for level in levels], 0) for index in (0, 1))
     if config.get("min_bbox_size", -1) >= 0:
         # GenerateProposals only zeroes the score of small boxes; mmdet drops them. None suppresses another in its NMS
@@ -96,7 +97,7 @@ def roi_features(model, head, features, boxes):
     extractor = getattr(model.roi_head, f"{head}_roi_extractor")
     levels = roi_levels(boxes, extractor)
     parts, places = [], []
-    for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features)):
+    for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features, strict=False)):
         here = op.squeeze(op.non_zero(op.equal(levels, _const(index)), "i64"), _const([0]))
         parts.append(_align(layer, feature, op.gather(boxes, here, _const(0))))
         places.append(here)

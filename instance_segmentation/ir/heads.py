@@ -49,6 +49,7 @@ class BoxHead(nn.Module):
         self.head = model.roi_head.bbox_head
 
     def forward(self, features):
+        """Return probabilities and deltas."""
         logits, deltas = self.head(features)
         return logits.softmax(-1), deltas
 
@@ -61,6 +62,7 @@ class MaskHead(nn.Module):
         self.head = model.roi_head.mask_head
 
     def forward(self, features):
+        """Return the probabilities."""
         return self.head(features).sigmoid()
 
 

@@ -8,7 +8,8 @@ A detection without a partner is excused only where rounding alone decides:
   - it comes from a region proposal that only one side has (the proposals went through a TopK and an NMS of their own):
     the checkpoint's heads, given the graph's proposals, find it too, and at most 5 % of the proposals differ.
 The last two happen when many boxes are nearly alike, as with little-trained networks; all are counted and reported.
-A mask may differ by one pixel, whose probability then lies at the threshold.
+Where the IoU of two masks is below 0.999, pixels whose probability lies within 1e-3 of the threshold are left out; such
+masks are counted too.
 On a plain black image every anchor ties with its neighbours, so there only the run and the shapes are checked.
 """
 
@@ -26,7 +27,7 @@ from instance_segmentation.inference.masks import paste_rles
 from instance_segmentation.ir.graph import PROPOSALS
 from instance_segmentation.ir.session import compile_ir
 
-SCORE_EDGE, SCORE_TIE, IOU_EDGE, PROPOSAL_SHARE = 1e-4, 1e-6, 1e-3, 0.05
+SCORE_EDGE, SCORE_TIE, IOU_EDGE, PIXEL_EDGE, PROPOSAL_SHARE = 1e-4, 1e-6, 1e-3, 1e-3, 0.05
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Parity:
         detections: Paired detections.
         box_px, score, mask_probability: Largest differences.
         mask_iou: Lowest IoU.
+        undecided: Masks of which pixels at the threshold were left out.
         excused: Detections without a partner that the rules excuse.
         unexplained: A sentence for each other detection without a partner.
     """
@@ -82,6 +84,7 @@ class Parity:
     score: float = 0.0
     mask_probability: float = 0.0
     mask_iou: float = 1.0
+    undecided: int = 0
     excused: int = 0
     unexplained: list = field(default_factory=list)
 
@@ -91,6 +94,8 @@ class Parity:
                 f"scores ≤ {self.score:.1g}, masks IoU ≥ {self.mask_iou:.4f} (probabilities ≤ {self.mask_probability:.1g})")
         if self.excused:
             text += f"; {self.excused} on one side only, decided by rounding"
+        if self.undecided:
+            text += f"; {self.undecided} masks compared without pixels at the threshold"
         if self.unexplained:
             text += f"; {len(self.unexplained)} on one side only"
         return text
@@ -108,8 +113,7 @@ class Parity:
             problems.append(f"{len(self.unexplained)} detections are on one side only, first: {self.unexplained[0]}")
         if problems:
             raise ExportError(f"the exported model does not compute what the checkpoint computes ({self.images} images):\n  "
-                              + "\n  ".join(problems) + "\nNothing was written. Please report this with the checkpoint's "
-                              "model.py.")
+                              + "\n  ".join(problems) + "\nNothing was written. Please report this with the checkpoint's model.py.")
 
 
 def compare(model, ir, image_files=(), channel_order="BGR", pair_px=Tolerance.pair_px):
@@ -237,15 +241,22 @@ def _note_differences(result, expected, found, pairs, size_hw, model):
         result.score = max(result.score, float(np.abs(expected.scores[first] - found.scores[second])))
         result.mask_probability = max(result.mask_probability,
                                       float(np.abs(expected.masks[first] - found.masks[second]).max()))
-        one, other = (paste_rles(side.boxes[[index]] * scale, side.masks[[index]], size_hw,
-                                 model.test_cfg.rcnn.mask_thr_binary) for side, index in ((expected, first), (found, second)))
-        result.mask_iou = min(result.mask_iou, _mask_iou(one[0], other[0]))
+        iou, undecided = _mask_iou(expected.boxes[first] * scale, expected.masks[first], found.boxes[second] * scale,
+                                   found.masks[second], size_hw, model.test_cfg.rcnn.mask_thr_binary)
+        result.mask_iou, result.undecided = min(result.mask_iou, iou), result.undecided + undecided
 
 
-def _mask_iou(one, other):
-    """IoU of two RLEs; 1 when they differ by a pixel at most, where a probability lies at the threshold."""
-    common, either = (float(coco_mask.area(coco_mask.merge([one, other], intersect=both))) for both in (True, False))
-    return common / either if either - common > 1 else 1.0
+def _mask_iou(box, mask, other_box, other_mask, size_hw, threshold):
+    """IoU of two pasted masks, and whether pixels at the threshold had to be left out (1) or not (0)."""
+    def paste(box, mask, threshold):
+        return coco_mask.decode(paste_rles(box[None], mask[None], size_hw, threshold)[0]).astype(bool)
+
+    one, other = paste(box, mask, threshold), paste(other_box, other_mask, threshold)
+    if (one & other).sum() >= Tolerance.mask_iou * (one | other).sum():  # two empty masks are equal
+        return (float((one & other).sum() / (one | other).sum()) if one.any() else 1.0), 0
+    at_threshold = paste(box, mask, threshold - PIXEL_EDGE) & ~paste(box, mask, threshold + PIXEL_EDGE)
+    one, other = one & ~at_threshold, other & ~at_threshold
+    return (float((one & other).sum() / (one | other).sum()) if (one | other).any() else 1.0), 1
 
 
 def _excuse(model, expected, found, lonely):

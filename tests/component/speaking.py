@@ -24,7 +24,7 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
         overrides: Dotted config keys with `__` for the dots, for example `model__test_cfg__rcnn__score_thr=0.3`.
     """
     from instance_segmentation.engine import register
-    from instance_segmentation.engine.config import apply_overrides, read_config, set_classes, set_input_size
+    from instance_segmentation.engine.config import read_config, set_classes, set_input_size
     from instance_segmentation.engine.network import build_network
     register()
     cfg = read_config(TEMPLATES / f"efficientnet_b2b-mask_rcnn-{template}" / "model.py")
@@ -51,8 +51,8 @@ def speak_up(model, images_bgr):
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
     trunk = model.backbone(images)
-    for lateral, level in zip(model.neck.lateral_convs, trunk):
-        _scale(lateral.conv, lambda: [lateral(level)], 1.0)
+    for lateral, level in zip(model.neck.lateral_convs, trunk, strict=True):
+        _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
     features = model.extract_feat(images)
     rpn, heads = model.rpn_head, model.roi_head
     _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)

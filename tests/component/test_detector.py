@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
+
 from tests.component.speaking import photo_like, speaking_network
 
 pytestmark = pytest.mark.component
@@ -17,6 +18,7 @@ def network():
 @pytest.fixture(scope="module", params=["BGR", "RGB"])
 def detector(request, network, tmp_path_factory):
     from mmdet.registry import MODELS
+
     from instance_segmentation.ir import detector as _  # noqa: F401  registers it
     from instance_segmentation.ir.export import write_ir
     folder = tmp_path_factory.mktemp("ir")
@@ -47,7 +49,7 @@ def test_equals_the_checkpoints_test_step(network, detector):
     np.testing.assert_allclose(found.bboxes, expected.bboxes, atol=0.02)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     assert found.labels.tolist() == expected.labels.tolist()
-    ious = [coco_mask.iou([a], [b], [0])[0, 0] for a, b in zip(found.masks, expected.masks) if coco_mask.area(b) > 50]
+    ious = [coco_mask.iou([a], [b], [0])[0, 0] for a, b in zip(found.masks, expected.masks, strict=True) if coco_mask.area(b) > 50]
     assert min(ious) > 0.99
 
 
@@ -58,10 +60,11 @@ def test_black_image(network, detector):
 
 
 def test_unknown_device(detector):
-    from instance_segmentation.errors import WeightsError
-    from instance_segmentation.ir.session import compile_ir
     import openvino as ov
     from openvino import opset13 as op
+
+    from instance_segmentation.errors import WeightsError
+    from instance_segmentation.ir.session import compile_ir
     parameter = op.parameter([1], np.float32)
     with pytest.raises(WeightsError, match="OpenVINO device TOASTER(.|\n)*CPU"):
         compile_ir(ov.Model([op.relu(parameter)], [parameter]), "TOASTER")

@@ -4,9 +4,9 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
-from tests.component.speaking import photo_like, speaking_network
 
 from instance_segmentation.errors import ExportError
+from tests.component.speaking import photo_like, speaking_network
 
 pytestmark = pytest.mark.component
 
@@ -120,6 +120,7 @@ def test_rgb_input(network, graph):
 def test_roi_level_is_mmdets(network, size):
     """Boxes at the borders between levels are read from the same level as in SingleRoIExtractor."""
     from openvino import opset13 as op
+
     from instance_segmentation.ir.graph import roi_levels
     extractor = network.roi_head.bbox_roi_extractor
     boxes = np.array([[3, 5, 3 + size, 5 + size]], np.float32)
