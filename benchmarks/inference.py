@@ -68,24 +68,28 @@ def interleaved(calls, runs):
 def main():
     """Measure and print a table per network."""
     args = parse()
+    for title, model in networks(args.load_weights):
+        measure(title, model, resized(args.image, model.input_size), args)
+
+
+def measure(title, model, image, args):
+    """Measure one network and print its table."""
     from instance_segmentation.ir.graph import build_ir
     from instance_segmentation.ir.parity import run_checkpoint
     from instance_segmentation.ir.session import compile_ir
-    for title, model in networks(args.load_weights):
-        graph, image = build_ir(model), resized(args.image, model.input_size)
-        fp32 = compile_ir(graph, options={"PERF_COUNT": True} if args.profile else None)
-        bf16 = compile_ir(graph, options={"INFERENCE_PRECISION_HINT": "bf16"})
-        tensor = image[None].float().numpy()
-        calls = {"eager PyTorch": lambda: run_checkpoint(model, image), "IR FP32": lambda: fp32(tensor),
-                 "IR, BF16 hint": lambda: bf16(tensor)}
-        seconds = 1000 * interleaved(list(calls.values()), args.runs)
-        print(f"{title}: {len(fp32(tensor)['labels'])} detections, {args.runs} runs each, one image at a time")
-        for name, row in zip(calls, seconds, strict=True):
-            low, middle, high = np.percentile(row, [10, 50, 90])
-            ratio = np.median(seconds[0] / row)
-            print(f"  {name:<14} {middle:7.1f} ms  ({low:.1f} to {high:.1f})  {ratio:5.2f}x")
-        if args.profile:
-            print_profile(fp32, tensor)
+    graph, tensor = build_ir(model), image[None].float().numpy()
+    fp32 = compile_ir(graph, options={"PERF_COUNT": True} if args.profile else None)
+    bf16 = compile_ir(graph, options={"INFERENCE_PRECISION_HINT": "bf16"})
+    calls = {"eager PyTorch": lambda: run_checkpoint(model, image), "IR FP32": lambda: fp32(tensor),
+             "IR, BF16 hint": lambda: bf16(tensor)}
+    seconds = interleaved(list(calls.values()), args.runs)
+    print(f"{title}: {len(fp32(tensor)['labels'])} detections, {args.runs} runs each, one image at a time")
+    for name, row in zip(calls, 1000 * seconds, strict=True):
+        low, middle, high = np.percentile(row, [10, 50, 90])
+        ratio = np.median(seconds[0]) * 1000 / middle
+        print(f"  {name:<14} {middle:7.1f} ms  ({low:.1f} to {high:.1f})  {ratio:5.2f}x")
+    if args.profile:
+        print_profile(fp32, tensor)
 
 
 def print_profile(compiled, tensor):

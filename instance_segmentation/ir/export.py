@@ -75,13 +75,13 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
                   confidence_threshold=config.score_thr, channel_order=channel_order,
                   mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
                   complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
-    graph = build_ir(model, channel_order)
-    set_rt_info(graph, rt_info(info, config.nms.iou_threshold))
-    with _beside(output_dir) as folder:
+    with _beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
+        graph = build_ir(model, channel_order)
+        set_rt_info(graph, rt_info(info, config.nms.iou_threshold))
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
         written, info = read_ir(folder / "model.xml")
         tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
-        found = parity.compare(model, written, samples, channel_order, tolerance.pair_px)
+        found = parity.compare(model, written, samples, channel_order, tolerance)
         found.check(tolerance)
         del written  # it holds model.bin open
         _write_labels(folder, info.classes)

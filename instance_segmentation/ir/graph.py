@@ -12,8 +12,10 @@ from openvino import opset13 as op
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk, convert, feed, outputs_of
 from instance_segmentation.ir.support import check
 
-# Names of nodes that the parity gate looks at: the region proposals, and per level the maps they come from
-PROPOSALS, RPN_SCORES, RPN_DELTAS = "proposals", "rpn_scores_{}", "rpn_deltas_{}"
+# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals, and before NMS the boxes
+# [C, K, 4] and scores [C, K] of every class and proposal
+RPN_SCORES, RPN_DELTAS, PROPOSALS = "rpn_scores_{}", "rpn_deltas_{}", "proposals"
+CANDIDATE_BOXES, CANDIDATE_SCORES = "candidate_boxes", "candidate_scores"
 LOG_RATIO = float(abs(np.log(16 / 1000)))  # wh_ratio_clip of mmdet's delta2bbox: boxes grow or shrink 62.5 times at most
 
 
@@ -145,6 +147,8 @@ def detect(model, rois, probabilities, deltas):
     if model.roi_head.bbox_head.reg_class_agnostic:
         shape = op.concat([_const([classes]), op.gather(op.shape_of(boxes, "i64"), _const([1, 2]), _const(0))], 0)
         boxes = op.broadcast(boxes, shape)
+    boxes.set_friendly_name(CANDIDATE_BOXES)
+    scores.set_friendly_name(CANDIDATE_SCORES)
     count = op.gather(op.shape_of(rois, "i64"), _const(0), _const(0))
     kept = op.non_max_suppression(
         _set_apart(boxes, scores, config.score_thr), op.unsqueeze(scores, _const(1)), count,

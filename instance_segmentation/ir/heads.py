@@ -49,7 +49,7 @@ class BoxHead(nn.Module):
         self.head = model.roi_head.bbox_head
 
     def forward(self, features):
-        """See the class."""
+        """Return probabilities and deltas."""
         logits, deltas = self.head(features)
         return logits.softmax(-1), deltas
 
@@ -62,7 +62,7 @@ class MaskHead(nn.Module):
         self.head = model.roi_head.mask_head
 
     def forward(self, features):
-        """See the class."""
+        """Return the probabilities."""
         return self.head(features).sigmoid()
 
 

@@ -52,7 +52,7 @@ def speak_up(model, images_bgr):
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
     trunk = model.backbone(images)
     for lateral, level in zip(model.neck.lateral_convs, trunk, strict=True):
-        _scale(lateral.conv, lambda: [lateral(level)], 1.0)
+        _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
     features = model.extract_feat(images)
     rpn, heads = model.rpn_head, model.roi_head
     _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)

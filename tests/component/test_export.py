@@ -37,7 +37,7 @@ def test_gate_ran_on_noise_and_says_so(exported):
 
 def test_rt_info(exported):
     model = ov.Core().read_model(exported.xml)
-    info = {key: getattr(value, "value", value) for key, value in model.get_rt_info(["model_info"]).value.items()}
+    info = dict(model.get_rt_info(["model_info"]).value)
     own = json.loads(info.pop("instseg_export"))
     assert json.loads(info.pop("label_info")) == dict(
         label_names=list(CLASSES), label_ids=["0", "1", "2"], label_groups=[list(CLASSES)])
