@@ -96,7 +96,8 @@ class Parity:
             problems.append(f"{len(self.unexplained)} detections are on one side only, first: {self.unexplained[0]}")
         if problems:
             raise ExportError(f"the exported model does not compute what the checkpoint computes ({self.images} images):\n  "
-                              + "\n  ".join(problems) + "\nNothing was written. Please report this with the checkpoint's model.py.")
+                              + "\n  ".join(problems) +
+                              "\nNothing was written. Please report this with the checkpoint's model.py.")
 
 
 def compare(model, ir, image_files=(), channel_order="BGR", tolerance=Tolerance()):

@@ -49,7 +49,8 @@ def test_equals_the_checkpoints_test_step(network, detector):
     np.testing.assert_allclose(found.bboxes, expected.bboxes, atol=0.02)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     assert found.labels.tolist() == expected.labels.tolist()
-    ious = [coco_mask.iou([a], [b], [0])[0, 0] for a, b in zip(found.masks, expected.masks, strict=True) if coco_mask.area(b) > 50]
+    ious = [coco_mask.iou([a], [b], [0])[0, 0] for a, b in zip(found.masks, expected.masks, strict=True)
+            if coco_mask.area(b) > 50]
     assert min(ious) > 0.99
 
 
