@@ -26,7 +26,7 @@ def parser(work_dir=None):
     result.add_argument("--output", type=Path, default=Path("quickstart"), metavar="DIR",
                         help="folder for everything this writes (default: %(default)s)")
     add_input_size(result)
-    result.add_argument("--epochs", type=int, metavar="N", help="(default: the template's; 20 for the sample data set)")
+    result.add_argument("--epochs", type=int, metavar="N", help="(default: the template's; 6 for the sample data set)")
     result.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: the template's)")
     result.add_argument("--do-not-load-snapshot", dest="load_snapshot", action="store_false",
                         help="start from random weights without trying to download published ones")

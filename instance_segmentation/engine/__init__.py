@@ -6,9 +6,10 @@ import os
 
 from instance_segmentation.errors import MissingExtraError
 
-# Read by libgomp when torch is loaded. By default threads that wait spin, and take the core from the loader's processes
-# and from whatever else runs: a training step took up to three times as long on two busy cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read by libgomp when torch is loaded. By default a waiting thread spins for milliseconds, and takes the core from the
+# loader's processes and whatever else runs: training steps took three times as long on two busy cores. 10,000 rounds are
+# some tens of microseconds, which costs nothing on an idle machine.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def register(purpose="This command"):
