@@ -1,6 +1,5 @@
 """From nothing to a validated OpenVINO model: sample data or the user's own, and every verb once, in order."""
 
-import shlex
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +18,7 @@ SAMPLE = {"train": 60, "val": 20, "size_hw": (320, 320), "seed": 0}
 SAMPLE_TRAINING = {"input_size": (192, 192), "epochs": 6, "batch_size": 4, "seed": 0}
 FROM_RANDOM = {
     "optim_wrapper.optimizer": {"_delete_": True, "type": "AdamW", "lr": 1e-3, "weight_decay": 0.05},
-    "optim_wrapper.clip_grad": {"max_norm": 10},
+    "optim_wrapper.clip_grad": {"_delete_": True, "max_norm": 10},
     "param_scheduler.0.end": 50,
     "model.train_cfg.rpn_proposal.nms_pre": 500,
     "model.train_cfg.rpn_proposal.max_per_img": 200,
@@ -126,7 +125,7 @@ def _instantiate(api, template, work, load_snapshot, again):
     try:
         work = api.instantiate(template, work, load_snapshot=load_snapshot, force=again)
     except DownloadError as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = str(error).strip().splitlines()[0].split(": ", 1)[-1].rstrip(".")  # the address comes first
         _note(f"The published snapshot could not be downloaded ({reason}): starting from random weights.")
         work = api.instantiate(template, work, load_snapshot=False, force=again)
     snapshot = Path(work) / "snapshot.pth"
@@ -160,10 +159,10 @@ def _finish(pictures, ir, started):
     files = sorted(path for path in pictures.rglob("*") if path.suffix in {".jpg", ".png"} and path != sheet)
     write_contact_sheet(files[:16], sheet)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
-    instseg = Path(sys.prefix) / "bin" / "instseg"
     console().print()
     _labelled("Pictures", _short(sheet))
-    _labelled("Next", f"{shlex.quote(_short(instseg))} demo -m {shlex.quote(_short(ir))} -i your.jpg -o out.jpg")
+    _labelled("Model", f"{_short(ir)}, with model.bin and labels.txt beside it")
+    _labelled("Next", "your own images: tools/quickstart.sh --data FOLDER, or step by step as in README.md")
     _labelled("Took", f"{minutes}:{seconds:02}")
 
 

@@ -16,7 +16,7 @@ def console(stderr=False):
     """A rich Console: colours and progress on a terminal, plain lines when piped (NO_COLOR is respected)."""
     from rich.console import Console
     plain = not (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, soft_wrap=plain, highlight=False)
+    return Console(stderr=stderr, width=200 if plain else None, soft_wrap=plain, highlight=False)
 
 
 def say(title, text=""):

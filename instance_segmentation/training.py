@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations
@@ -98,8 +99,8 @@ def _finish(runner, work, output):
     say("Weights", f"{latest}" + (f"  (best: {best.name}, epoch {info['best_epoch']}, segm AP {info['best_score']:.3f})"
                                   if best else "  (no best.pth: validation never found an object)"))
     say("Curves", str(output / "curves.png"))
-    say("Next", f"python {work.path / 'eval.py'} --load-weights {best or latest} --test-ann-files … --test-data-roots … "
-        f"--save-metrics-to {work.path / 'metrics.yaml'}")
+    say("Next", f"python {quote(str(work.path / 'eval.py'))} --load-weights {quote(str(best or latest))} --test-ann-files FILE "
+        f"--test-data-roots DIR --save-metrics-to {quote(str(work.path / 'metrics.yaml'))}")
     return TrainResult(latest, best, output / "curves.png", info.get("best_score", float("nan")), info.get("best_epoch"))
 
 

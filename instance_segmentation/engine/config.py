@@ -139,7 +139,10 @@ def apply_overrides(cfg, overrides):
     unknown = [problem for key in overrides if (problem := _unknown_key(cfg, key))]
     if unknown:
         raise TemplateError("--cfg-options: " + "; ".join(unknown))
-    cfg.merge_from_dict(overrides)
+    try:
+        cfg.merge_from_dict(overrides)
+    except (TypeError, KeyError) as error:  # mmengine's own words name key and remedy
+        raise TemplateError(f"--cfg-options: {error.args[0]}") from error
 
 
 def _unknown_key(cfg, dotted):

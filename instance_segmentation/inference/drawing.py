@@ -55,21 +55,3 @@ def _box(canvas, box, text, colour, unit):
     cv2.rectangle(canvas, (left, top), (left + width + 2 * unit, top + height + base + unit), colour, -1)
     ink = (0, 0, 0) if sum(colour) > 300 else (255, 255, 255)  # legible on light and dark labels
     cv2.putText(canvas, text, (left + unit, top + height + unit), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, unit, cv2.LINE_AA)
-
-
-def contact_sheet(images, columns=4, cell_hw=(240, 320)):
-    """Arrange images in a grid of equal cells, each scaled to fit, on white; returns an (H, W, 3) uint8 image."""
-    height, width = cell_hw
-    cells = [_fit(image, height, width) for image in images]
-    cells += [np.full((height, width, 3), 255, np.uint8)] * (-len(cells) % columns)
-    return np.vstack([np.hstack(cells[i:i + columns]) for i in range(0, len(cells), columns)])
-
-
-def _fit(image, height, width):
-    scale = min(height / image.shape[0], width / image.shape[1])
-    small = cv2.resize(image, (max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))),
-                       interpolation=cv2.INTER_AREA)
-    cell = np.full((height, width, 3), 255, np.uint8)
-    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
-    cell[top:top + small.shape[0], left:left + small.shape[1]] = small
-    return cell
