@@ -8,7 +8,15 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import WeightsError
-from instance_segmentation.report import class_table, file_record, metric_records, say, write_metrics_json, write_metrics_yaml
+from instance_segmentation.report import (
+    class_table,
+    file_record,
+    metric_records,
+    progress,
+    say,
+    write_metrics_json,
+    write_metrics_yaml,
+)
 from instance_segmentation.templates.workdir import open_workdir
 from instance_segmentation.training import say_data
 
@@ -27,7 +35,8 @@ class EvaluationResult:
 
 
 def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,
-             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False):
+             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False,
+             config=None):
     """Compute COCO metrics of a checkpoint or an IR on annotated images.
 
     Args:
@@ -40,20 +49,22 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
         save_results_to: File for the predictions as COCO results JSON, with the ids of the user's file.
         num_workers: Data loading processes.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
+        config: Another model.py than the work dir's.
 
     Returns:
         An EvaluationResult.
     """
     work, weights = open_workdir(work_dir), Path(load_weights)
-    model, complexity = load_for_test(work, weights, trust_checkpoint)
+    model, complexity = load_for_test(weights, config or work.config, trust_checkpoint)
     names = tuple(model.dataset_meta["classes"])
     check_classes(classes, names, weights)
-    annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False)
+    with progress("checking images") as checked:
+        annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False, progress=checked)
     say_data(test=annotations)
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-        metrics, seconds, detections = run_test(model, read_config(work.config), annotations, Path(folder), num_workers,
+        metrics, seconds, detections = run_test(model, read_config(config or work.config), annotations, Path(folder), num_workers,
                                                 save_output_to)
     counts = _objects_per_class(annotations)
     class_table(metrics, names, counts)
@@ -99,7 +110,7 @@ def with_source_ids(detections, annotations):
     return [dict(item, image_id=images[item["image_id"]], category_id=numbers[item["category_id"]]) for item in detections]
 
 
-def load_for_test(work, weights, trust):
+def load_for_test(weights, config, trust):
     """Load any kind of weights as a model for mmengine's test loop.
 
     Returns:
@@ -110,7 +121,7 @@ def load_for_test(work, weights, trust):
     from instance_segmentation.engine.complexity import complexity_gflops, size_mp
     from instance_segmentation.engine.network import load_network
     if weights.suffix not in IR_SUFFIXES:
-        model = load_network(weights, config=work.config, trust=trust)
+        model = load_network(weights, config=config, trust=trust)
         return model, (size_mp(model), complexity_gflops(model, model.input_size))
     from instance_segmentation.ir.detector import OpenVINODetector
     model = OpenVINODetector(weights)

@@ -43,7 +43,9 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     network = load_network(weights, config=work.config, trust=trust_checkpoint)
     names = network.dataset_meta["classes"]
     check_classes(classes, names, weights)
-    images = read_annotations(test_ann_files, test_data_roots, classes=names).images if test_ann_files else []
+    images = []
+    if test_ann_files:
+        images = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False).images
     result = export_ir(weights, save_model_to, network=network, template=work.template.name, fp16=fp16,
                        channel_order=openvino_input_format, samples=[image["file_name"] for image in images],
                        parity_images=parity_images)

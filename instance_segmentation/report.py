@@ -1,10 +1,12 @@
 """What people and machines read: terminal tables, metrics.yaml and metrics.json, always with plain floats."""
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -23,6 +25,26 @@ def say(title, text=""):
     """Print one line of the form `Data        480 images, …`."""
     console().print(f"[bold]{title:<11}[/] " if title else "", end="")
     console().print(text, markup=False)
+
+
+@contextlib.contextmanager
+def progress(title):
+    """Yield a callback (done, total) for work that may be long: a bar on a terminal, a line every 30 s otherwise."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    screen, printed = console(), time.monotonic()
+    bar = Progress(TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=screen, transient=True,
+                   disable=not screen.is_terminal)
+    task = bar.add_task(title, total=None)
+
+    def show(done, total):
+        nonlocal printed
+        bar.update(task, completed=done, total=total)
+        if not screen.is_terminal and time.monotonic() - printed > 30:
+            printed = time.monotonic()
+            screen.print(f"{title}  {done:,} of {total:,}")
+
+    with bar:
+        yield show
 
 
 def file_record(path):

@@ -8,7 +8,7 @@ from shlex import quote
 from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import TrainingError
-from instance_segmentation.report import say
+from instance_segmentation.report import progress, say
 from instance_segmentation.templates.workdir import open_workdir
 
 
@@ -26,7 +26,7 @@ class TrainResult:
 def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
           resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, gpu_num=None, save_checkpoints_to=None,
           tensorboard_dir=None, input_size=None, cfg_options=None, seed=None, num_workers=None, keep_empty=False,
-          trust_checkpoint=False):
+          trust_checkpoint=False, config=None):
     """Fine-tune a work dir's network.
 
     Args:
@@ -44,6 +44,7 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         num_workers: Data loading processes.
         keep_empty: Train on images without objects too, as negatives.
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
+        config: Another model.py than the work dir's.
 
     Returns:
         A TrainResult.
@@ -54,14 +55,17 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     """
     work = open_workdir(work_dir)
     output = Path(save_checkpoints_to or work.path / "outputs").resolve()
-    training = read_annotations(train_ann_files, train_data_roots, classes=classes, keep_empty=keep_empty)
-    validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False)
+    with progress("checking images") as checked:
+        training = read_annotations(train_ann_files, train_data_roots, classes=classes, keep_empty=keep_empty,
+                                    progress=checked)
+        validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False,
+                                      progress=checked)
     say_data(train=training, val=validation)
     device = prepare_device(work.template.gpu_num if gpu_num is None else gpu_num)
 
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
     from instance_segmentation.engine.runner import FineTuneRunner
-    cfg, basic = read_config(work.config), work.template.hyper_parameters.basic
+    cfg, basic = read_config(config or work.config), work.template.hyper_parameters.basic
     input_size = input_size or remembered_input_size(resume_from or load_weights, trust_checkpoint)
     if input_size:
         set_input_size(cfg, input_size)

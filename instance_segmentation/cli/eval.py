@@ -1,5 +1,6 @@
 """`eval.py` in a work dir, `instseg eval WORK_DIR`: score a checkpoint or an exported model."""
 
+import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
@@ -25,6 +26,7 @@ def parser(work_dir=None):
     result.add_argument("--save-results-to", type=Path, metavar="FILE", help="predictions as COCO results JSON")
     add_classes(result, "must equal the weights' classes; leave it out")
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
+    result.add_argument("--config", type=Path, help=argparse.SUPPRESS)  # another model.py than the work dir's
     return result
 
 

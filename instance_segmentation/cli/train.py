@@ -1,5 +1,6 @@
 """`train.py` in a work dir, `instseg train WORK_DIR`: fine-tune."""
 
+import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
@@ -32,6 +33,7 @@ def parser(work_dir=None):
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
     add_cfg_options(result)
+    result.add_argument("--config", type=Path, help=argparse.SUPPRESS)  # another model.py than the work dir's
     return result
 
 
