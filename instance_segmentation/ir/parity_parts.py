@@ -3,24 +3,24 @@
 When checkpoint and graph keep different ones of nearly equal boxes, each part of the network is compared on its own, with the
 graph's own intermediate result as input, so that no earlier rounding can decide:
   1. the RPN's maps agree;
-  2. from the graph's maps, mmdet makes the graph's proposals, but for 5 % that sit on the edge of its TopK and NMS;
+  2. the graph's proposals are what TopK and greedy NMS leave of the boxes that mmdet decodes from these maps;
   3. for the graph's proposals, the checkpoint's box head gives the graph's boxes and scores, every class and proposal;
-  4. from these boxes and scores, mmdet's NMS keeps what the graph kept.
-Masks are compared with the detections that have partners.
+  4. the graph's detections are what greedy NMS leaves of these boxes and scores.
+Of equal scores either may come first in 2 and 4: where a ReLU is silent, whole regions of the RPN score alike. Masks are
+compared for detections that have partners.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from mmdet.models.layers import multiclass_nms
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox2roi
+from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 
 from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.session import compile_ir
 
-PROPOSAL_SHARE = 0.05
+SCORE_EDGE, IOU_EDGE = 1e-6, 1e-3  # rounding of sigmoids, and of decoded boxes' IoU
 
 
 @dataclass
@@ -136,11 +136,66 @@ def _same_maps(model, features, stages, tolerance):
 
 
 def _same_proposals(model, stages, tolerance):
-    meta = dict(img_shape=model.input_size, scale_factor=(1.0, 1.0))
-    own = model.rpn_head.predict_by_feat(stages.logits, stages.deltas, batch_img_metas=[meta], rescale=False)[0].bboxes
-    distance = (own[:, None] - stages.proposals[None]).abs().amax(2)
-    strangers = sum(int((distance.amin(axis) > tolerance.box_px).sum()) for axis in (0, 1)) if distance.numel() else 0
-    return strangers <= PROPOSAL_SHARE * (len(own) + len(stages.proposals))
+    config, levels = model.test_cfg.rpn, _anchors_left(model, stages)
+    # a box that is clipped to the image's border can be a candidate of several levels
+    matches = torch.stack([_distance(stages.proposals, boxes).amin(1) <= tolerance.box_px for boxes, _, _ in levels])
+    if not matches.any(0).all():
+        return False
+    iou_threshold, full = config.nms.iou_threshold, 0.0
+    if len(stages.proposals) >= config.max_per_img:  # lower scores than the list's last did not fit in
+        last = stages.proposals[-1:]
+        full = max(float(scores[_distance(last, boxes)[0] <= tolerance.box_px].max())
+                   for match, (boxes, scores, _) in zip(matches[:, -1], levels, strict=True) if match)
+    return all(no_overlap(stages.proposals[match & (matches.sum(0) == 1)], iou_threshold)
+               and accounts_for(boxes, scores, stages.proposals[match], iou_threshold, max(cut, full), tolerance.box_px)
+               for match, (boxes, scores, cut) in zip(matches, levels, strict=True))
+
+
+def _anchors_left(model, stages):
+    """Per level, what goes into NMS: boxes [n, 4], scores [n], and the score below which nms_pre may have cut them off."""
+    head, config, levels = model.rpn_head, model.test_cfg.rpn, []
+    anchors = head.prior_generator.grid_priors([tuple(logits.shape[2:]) for logits in stages.logits], device="cpu")
+    for logits, deltas, anchor in zip(stages.logits, stages.deltas, anchors, strict=True):
+        scores = logits[0].permute(1, 2, 0).reshape(-1).sigmoid()
+        boxes = head.bbox_coder.decode(anchor, deltas[0].permute(1, 2, 0).reshape(-1, 4), max_shape=model.input_size)
+        cut = float(scores.sort(descending=True)[0][config.nms_pre - 1]) if len(scores) > config.nms_pre > 0 else 0.0
+        sides = (boxes[:, 2:] - boxes[:, :2]).amin(1)
+        left = (scores >= cut - SCORE_EDGE) & (sides > config.get("min_bbox_size", -1))
+        levels.append((boxes[left], scores[left], cut))
+    return levels
+
+
+# Greedy NMS leaves, whichever of equal scores comes first: candidates that do not overlap each other too much, and that account
+# for every other candidate.
+
+def no_overlap(kept, iou_threshold):
+    """Whether no two of the boxes (M, 4) overlap more than the threshold."""
+    return len(kept) < 2 or float(bbox_overlaps(kept, kept).fill_diagonal_(0).max()) <= iou_threshold + IOU_EDGE
+
+
+def accounts_for(boxes, scores, kept, iou_threshold, floor, box_px):
+    """Whether every candidate is kept, overlaps a kept one that scores as much, or scores no more than `floor`.
+
+    Args:
+        boxes, scores: Candidates (N, 4) and (N,).
+        kept: (M, 4), each one of the candidates but for rounding.
+        iou_threshold: Of the NMS.
+        floor: Candidates that score no more need no account.
+        box_px: Largest difference between a kept box and its candidate.
+    """
+    above = scores > floor + SCORE_EDGE
+    if not len(kept) or not above.any():
+        return not bool(above.any())
+    same = _distance(kept, boxes) <= box_px
+    kept_scores = torch.where(same, scores[None], 0.0).amax(1)  # of equal boxes, at the image's border, the best is kept
+    overlap = bbox_overlaps(boxes, kept)
+    covered = ((overlap > iou_threshold - IOU_EDGE) & (kept_scores[None] >= scores[:, None] - SCORE_EDGE)).any(1)
+    return bool((covered | same.any(0) | ~above).all())
+
+
+def _distance(some, others):
+    """Largest corner difference between each pair of boxes, [len(some), len(others)]; row by row to spare memory."""
+    return torch.stack([(others - box).abs().amax(1) for box in some]) if len(some) else torch.zeros(0, len(others))
 
 
 def _same_candidates(model, features, stages, tolerance):
@@ -154,9 +209,14 @@ def _same_candidates(model, features, stages, tolerance):
 
 
 def _same_choice(model, found, stages, tolerance):
-    config, count = model.test_cfg.rcnn, stages.scores.shape[1]
-    scores = torch.cat([stages.scores.T, torch.zeros(count, 1)], 1)  # mmdet expects the background's column
-    rows, labels = multiclass_nms(stages.boxes.transpose(0, 1).reshape(count, -1), scores, config.score_thr, config.nms,
-                                  config.max_per_img)
-    own = Detections(rows[:, :4].numpy(), rows[:, 4].numpy(), labels.numpy(), None)
-    return not pair_up(own, found, tolerance.box_px)[1]
+    config, boxes, labels = model.test_cfg.rcnn, torch.from_numpy(found.boxes), torch.from_numpy(found.labels)
+    floor = max(config.score_thr, float(found.scores.min())) if len(labels) >= config.max_per_img else config.score_thr
+    for label, scores in enumerate(stages.scores):
+        above = scores > config.score_thr
+        candidates, kept = stages.boxes[label][above], boxes[labels == label]
+        if len(kept) and (not len(candidates) or _distance(kept, candidates).amin(1).max() > tolerance.box_px):
+            return False
+        if not (no_overlap(kept, config.nms.iou_threshold)
+                and accounts_for(candidates, scores[above], kept, config.nms.iou_threshold, floor, tolerance.box_px)):
+            return False
+    return True
