@@ -14,11 +14,9 @@ PACKAGES = {"torch": "torch", "mmcv": "onedl-mmcv", "mmdet": "onedl-mmdetection"
 MARK = ".quickstart"  # in the output folder: made by us, so a second run may replace it
 SAMPLE = {"train": 60, "val": 20, "size_hw": (320, 320), "seed": 0}
 # From random weights the sample data set is learnt within minutes on two cores: at 192 pixels and one training size, with
-# AdamW, which needs no warm start, and fewer proposals. Found by experiment; what was tried is in benchmarks/README.md.
+# fewer proposals, beside the template's own recipe for random weights; what was tried is in benchmarks/README.md.
 SAMPLE_TRAINING = {"input_size": (192, 192), "epochs": 6, "batch_size": 4, "seed": 0}
 FROM_RANDOM = {
-    "optim_wrapper.optimizer": {"_delete_": True, "type": "AdamW", "lr": 1e-3, "weight_decay": 0.05},
-    "optim_wrapper.clip_grad": {"_delete_": True, "max_norm": 10},
     "param_scheduler.0.end": 50,
     "model.train_cfg.rpn_proposal.nms_pre": 500,
     "model.train_cfg.rpn_proposal.max_per_img": 200,

@@ -66,26 +66,30 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
     from instance_segmentation.engine.runner import FineTuneRunner
     cfg, basic = read_config(config or work.config), work.template.hyper_parameters.basic
-    input_size = input_size or remembered_input_size(resume_from or load_weights, trust_checkpoint)
+    start = resume_from or load_weights
+    remembered = own_record(start, trust_checkpoint) if start else {}
+    input_size = input_size or remembered.get("input_size")
+    fresh = remembered.get("from_random", False) if resume_from else not load_weights
     if input_size:
         set_input_size(cfg, input_size)
     output.mkdir(parents=True, exist_ok=True)
     cfg = train_config(
         cfg, train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
         images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
-        batch_size=batch_size or basic.batch_size, learning_rate=base_learning_rate or basic.base_learning_rate,
+        batch_size=batch_size or basic.batch_size, from_random=fresh,
+        learning_rate=base_learning_rate or (None if fresh and "from_random" in cfg else basic.base_learning_rate),
         num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       version=__version__, config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                       from_random=fresh, version=__version__, config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
     cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from),
-               load_from=str(resume_from or load_weights) if resume_from or load_weights else None)
+               load_from=str(start) if start else None)
     if not resume_from:
         set_aside(output / "scalars.json")
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
         f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
-    if not cfg.load_from:
-        say("Weights", "none given: starting from random weights")
+    if not start:
+        say("Weights", "none given: starting from random weights, with the recipe for that in model.py (from_random)")
     runner = FineTuneRunner.from_cfg(cfg)
     try:
         runner.train()
@@ -130,13 +134,10 @@ def prepare_device(gpu_num):
     return f"GPU {torch.cuda.get_device_name(0)}"
 
 
-def remembered_input_size(weights, trust):
-    """The input size that a checkpoint of ours was trained with, or None."""
-    if not weights:
-        return None
+def own_record(weights, trust):
+    """What a checkpoint of ours says about its run (`input_size`, `from_random`, …); empty for another tool's."""
     from instance_segmentation.engine.checkpoint import read_checkpoint
-    own = read_checkpoint(weights, trust=trust)["meta"].get("instseg")
-    return tuple(own["input_size"]) if own else None
+    return read_checkpoint(weights, trust=trust)["meta"].get("instseg") or {}
 
 
 def set_aside(path):

@@ -22,7 +22,7 @@ def read_config(path):
 
 
 def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, learning_rate,
-                 num_workers=None, seed=None, tensorboard_dir=None, overrides=None):
+                 from_random=False, num_workers=None, seed=None, tensorboard_dir=None, overrides=None):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -31,7 +31,8 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         images: Number of training images, for schedules counted in iterations.
         classes: Class names in label order.
         output: Folder of checkpoints and logs.
-        epochs, batch_size, learning_rate: Numbers of the run.
+        epochs, batch_size, learning_rate: Numbers of the run; a rate of None leaves the config's.
+        from_random: Use the config's recipe for random weights, if it has one.
         num_workers: Loader processes; the template's number when None.
         seed: Seed of everything random; mmengine picks one when None.
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
@@ -40,7 +41,10 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     cfg = Config(cfg.to_dict())
     set_classes(cfg, classes)
     cfg.train_dataloader.batch_size = batch_size
-    cfg.optim_wrapper.optimizer.lr = learning_rate
+    if from_random and "from_random" in cfg:
+        cfg.optim_wrapper = cfg.from_random.optim_wrapper
+    if learning_rate:
+        cfg.optim_wrapper.optimizer.lr = learning_rate
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))

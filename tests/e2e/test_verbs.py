@@ -48,7 +48,9 @@ def test_resume_continues_with_the_next_epoch(trained, sample_data, capsys):
                             *OPTIONS], trained) == 0
     steps = [json.loads(line) for line in (trained / "resumed/scalars.json").read_text().splitlines()]
     assert [line["step"] for line in steps if "segm/AP" in line] == [3]
-    assert torch.load(trained / "resumed/latest.pth", weights_only=True)["meta"]["epoch"] == 3
+    resumed = torch.load(trained / "resumed/latest.pth", weights_only=True)
+    assert resumed["meta"]["epoch"] == 3
+    assert "exp_avg" in resumed["optimizer"]["state"][0]  # still AdamW, the recipe for random weights
 
 
 def test_metrics_yaml(evaluated):
