@@ -80,7 +80,8 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         learning_rate=base_learning_rate or (None if fresh and "from_random" in cfg else basic.base_learning_rate),
         num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       from_random=fresh, version=__version__, config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                       from_random=fresh, version=__version__,
+                       config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
     cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from),
                load_from=str(start) if start else None)
     if not resume_from:
