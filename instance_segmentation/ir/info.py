@@ -104,11 +104,6 @@ def read_ir(path):
     return model, _info_of(model, xml)
 
 
-def read_ir_info(path):
-    """The IrInfo of an exported model (.xml, or the .bin beside it); see `read_ir`."""
-    return read_ir(path)[1]
-
-
 def _info_of(model, xml):
     own = json.loads(_entry(model, OWN_KEY) or "{}")
     classes = own.pop("classes", None) or json.loads(_entry(model, "label_info") or "{}").get("label_names")

@@ -50,8 +50,8 @@ def test_rt_info(exported):
 
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
 def test_info_round_trip(exported, suffix):
-    from instance_segmentation.ir.info import read_ir_info
-    info = read_ir_info(exported.xml.with_suffix(suffix))
+    from instance_segmentation.ir.info import read_ir
+    _, info = read_ir(exported.xml.with_suffix(suffix))
     assert (info.classes, info.input_size, info.template) == (CLASSES, (128, 160), "small-template")
     assert info == exported.info
 
@@ -63,18 +63,18 @@ def test_label_files(exported):
 
 @pytest.mark.parametrize("present", [".xml", ".bin"])
 def test_half_a_pair(exported, tmp_path, present):
-    from instance_segmentation.ir.info import read_ir_info
+    from instance_segmentation.ir.info import read_ir
     shutil.copy(exported.xml.with_suffix(present), tmp_path)
     with pytest.raises(WeightsError, match="no such file. An OpenVINO model is a pair"):
-        read_ir_info(tmp_path / f"model{present}")
+        read_ir(tmp_path / f"model{present}")
 
 
 def test_damaged_xml(exported, tmp_path):
-    from instance_segmentation.ir.info import read_ir_info
+    from instance_segmentation.ir.info import read_ir
     shutil.copy(exported.xml.with_suffix(".bin"), tmp_path)
     (tmp_path / "model.xml").write_text(exported.xml.read_text()[:2000])
     with pytest.raises(WeightsError, match="not a readable OpenVINO model"):
-        read_ir_info(tmp_path / "model.xml")
+        read_ir(tmp_path / "model.xml")
 
 
 def test_fp16_is_half_and_near(network, exported, tmp_path):
