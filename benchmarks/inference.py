@@ -1,18 +1,18 @@
-"""Latency of one image: eager PyTorch beside the OpenVINO IR of the same weights, interleaved in one run.
+"""Latency and throughput of one image: stock PyTorch, our PyTorch and the IR of the same weights, taking turns in one run.
 
-    python benchmarks/inference.py                                   # random weights of both templates
-    python benchmarks/inference.py --load-weights outputs/best.pth --image photo.jpg
+    python benchmarks/inference.py                                   # random weights of both templates, 80 classes
+    python benchmarks/inference.py --load-weights outputs/best.pth --input-size 480 --image photo.jpg
 
-Prints median, spread (10th to 90th percentile) and how many times as fast as eager PyTorch. Decoding the photo and
-pasting the masks are the same code for both and are left out; resizing is done once.
+"PyTorch, stock process" is eager PyTorch in a process of its own without the memory and thread settings that this package
+makes when it loads mmdet (engine/memory.py, GOMP_SPINCOUNT). Decoding and mask pasting are left out: they are the same code
+for all.
 """
 
 import argparse
+import os
 import sys
-import time
+from multiprocessing import get_context
 from pathlib import Path
-
-import numpy as np
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
@@ -22,86 +22,70 @@ def parse():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--load-weights", type=Path, help="a checkpoint; random weights of both templates without it")
-    parser.add_argument("--image", type=Path, help="a photo; seeded noise without it")
+    parser.add_argument("--input-size", type=int, help="run the checkpoint at this size instead of its own")
+    parser.add_argument("--image", type=Path, help="a photo; seeded noise without one")
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--profile", action="store_true", help="list the kernels that take longest in the FP32 IR")
+    parser.add_argument("--profile", action="store_true", help="list where the time of the IR goes")
     return parser.parse_args()
 
 
-def networks(weights):
-    """Yield (title, network in eval mode)."""
+def network(weights, side):
+    """The checkpoint's network at `side`, or a template's with random weights."""
     from instance_segmentation.engine import register
     register("The benchmark")
     if weights:
         from instance_segmentation.engine.network import load_network
-        yield weights.name, load_network(weights)
-        return
+        model = load_network(weights)
+        model.input_size = (side, side) if side else model.input_size
+        return model
     from tests.component.speaking import speaking_network
-    for side in (480, 576):
-        yield f"{side}x{side}, random weights, 80 classes", speaking_network(
-            [f"class {index}" for index in range(80)], (side, side), f"{side}x{side}")
+    return speaking_network([f"class {index}" for index in range(80)], (side, side), f"{side}x{side}")
 
 
-def resized(image, size_hw):
-    """The photo as [3, H, W] uint8 BGR tensor; noise without one."""
-    import cv2
-    import torch
+def serve(pipe, weights, side, image):
+    """In the child: run the network once for every message."""
+    from instance_segmentation.engine import memory
+    memory.keep_freed_memory = lambda: None
+    from instance_segmentation.benchmarking import eager, prepared
+    model = network(weights, side)
+    contender = eager(model, prepared(image, model.input_size))
+    pipe.send("ready")
+    while pipe.recv():
+        contender.call()
+        pipe.send("done")
 
-    from tests.component.speaking import photo_like
-    pixels = cv2.imread(str(image)) if image else photo_like(size_hw, 0)
-    if pixels is None:
-        sys.exit(f"--image {image}: cannot be read")
-    return torch.from_numpy(cv2.resize(pixels, size_hw[::-1]).transpose(2, 0, 1).copy())
 
+def stock_process(weights, side, image):
+    """A Contender that runs in a process without our settings."""
+    from instance_segmentation.benchmarking import Contender
+    context, ours = get_context("spawn"), os.environ.get("GOMP_SPINCOUNT")
+    here, there = context.Pipe()
+    os.environ["GOMP_SPINCOUNT"] = "300000"  # libgomp's own default
+    context.Process(target=serve, args=(there, weights, side, image), daemon=True).start()
+    os.environ.pop("GOMP_SPINCOUNT") if ours is None else os.environ.update(GOMP_SPINCOUNT=ours)
+    here.recv()
 
-def interleaved(calls, runs):
-    """Seconds per call, [calls, runs], after two unmeasured rounds; the calls take turns."""
-    seconds = np.zeros((len(calls), runs + 2))
-    for run in range(runs + 2):
-        for index, call in enumerate(calls):
-            began = time.perf_counter()
-            call()
-            seconds[index, run] = time.perf_counter() - began
-    return seconds[:, 2:]
+    def call():
+        here.send(True)
+        here.recv()
+    return Contender("PyTorch, stock process", call, lambda count: [call() for _ in range(count)])
 
 
 def main():
     """Measure and print a table per network."""
     args = parse()
-    for title, model in networks(args.load_weights):
-        measure(title, model, resized(args.image, model.input_size), args)
-
-
-def measure(title, model, image, args):
-    """Measure one network and print its table."""
-    from instance_segmentation.ir.graph import build_ir
-    from instance_segmentation.ir.parity import run_checkpoint
-    from instance_segmentation.ir.session import compile_ir
-    graph, tensor = build_ir(model), image[None].float().numpy()
-    fp32 = compile_ir(graph, options={"PERF_COUNT": True} if args.profile else None)
-    bf16 = compile_ir(graph, options={"INFERENCE_PRECISION_HINT": "bf16"})
-    calls = {"eager PyTorch": lambda: run_checkpoint(model, image), "IR FP32": lambda: fp32(tensor),
-             "IR, BF16 hint": lambda: bf16(tensor)}
-    seconds = interleaved(list(calls.values()), args.runs)
-    print(f"{title}: {len(fp32(tensor)['labels'])} detections, {args.runs} runs each, one image at a time")
-    for name, row in zip(calls, 1000 * seconds, strict=True):
-        low, middle, high = np.percentile(row, [10, 50, 90])
-        ratio = np.median(seconds[0]) * 1000 / middle
-        print(f"  {name:<14} {middle:7.1f} ms  ({low:.1f} to {high:.1f})  {ratio:5.2f}x")
-    if args.profile:
-        print_profile(fp32, tensor)
-
-
-def print_profile(compiled, tensor):
-    """Print the kernels by time."""
-    from collections import Counter
-    request, total = compiled.create_infer_request(), Counter()
-    request.infer(tensor)
-    request.infer(tensor)
-    for item in request.profiling_info:
-        total[f"{item.node_type} {item.exec_type}"] += 1000 * item.real_time.total_seconds()
-    for name, milliseconds in total.most_common(8):
-        print(f"    {milliseconds:7.1f} ms  {name}")
+    for side in ((args.input_size,) if args.load_weights else (480, 576)):
+        from instance_segmentation.benchmarking import eager, measure, openvino_pair, prepared, tell, tell_layers
+        from instance_segmentation.ir.graph import build_ir
+        stock = stock_process(args.load_weights, side, args.image)
+        model = network(args.load_weights, side)
+        pixels = prepared(args.image, model.input_size)
+        contenders = [stock, eager(model, pixels), *openvino_pair("IR FP32", build_ir(model), pixels)]
+        found = len(contenders[2].request.infer({0: pixels})["labels"])
+        tell(measure(contenders, args.runs), f"{args.load_weights or 'random weights, 80 classes'}, {model.input_size}, "
+             f"{found} detections, {args.runs} runs each")
+        if args.profile:
+            tell_layers(contenders[2])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     train, evaluate, export            on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    benchmark                          time models side by side
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -14,6 +15,7 @@ HOMES = {
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting",
     "TrainResult": "training", "train": "training",
+    "Timing": "benchmarking", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
     "quickstart": "quickstart",

@@ -77,7 +77,7 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         cfg, train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
         images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
         batch_size=batch_size or basic.batch_size, from_random=fresh,
-        learning_rate=base_learning_rate or (None if fresh and "from_random" in cfg else basic.base_learning_rate),
+        learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate,
         num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
                        from_random=fresh, version=__version__,

@@ -12,6 +12,7 @@ VERBS = {
     "train": "Fine-tune a work dir's network on your classes.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
     "export": "Export a checkpoint to OpenVINO and check that both agree.",
+    "benchmark": "Time checkpoints and exported models side by side.",
     "compress": "Compress a checkpoint, where the template offers it.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }

@@ -21,8 +21,8 @@ def read_config(path):
         raise TemplateError(f"{path}: cannot be read as an mmengine config: {type(error).__name__}: {error}") from error
 
 
-def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, learning_rate,
-                 from_random=False, num_workers=None, seed=None, tensorboard_dir=None, overrides=None):
+def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, learning_rate=None,
+                 usual_rate=None, from_random=False, num_workers=None, seed=None, tensorboard_dir=None, overrides=None):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -31,7 +31,8 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         images: Number of training images, for schedules counted in iterations.
         classes: Class names in label order.
         output: Folder of checkpoints and logs.
-        epochs, batch_size, learning_rate: Numbers of the run; a rate of None leaves the config's.
+        epochs, batch_size, learning_rate: Numbers of the run.
+        usual_rate: Learning rate when none is asked for, unless the recipe for random weights has its own.
         from_random: Use the config's recipe for random weights, if it has one.
         num_workers: Loader processes; the template's number when None.
         seed: Seed of everything random; mmengine picks one when None.
@@ -43,8 +44,9 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     cfg.train_dataloader.batch_size = batch_size
     if from_random and "from_random" in cfg:
         cfg.optim_wrapper = cfg.from_random.optim_wrapper
-    if learning_rate:
-        cfg.optim_wrapper.optimizer.lr = learning_rate
+        usual_rate = None
+    if rate := learning_rate or usual_rate:
+        cfg.optim_wrapper.optimizer.lr = rate
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))

@@ -6,6 +6,7 @@ mmdet function it stands for; the parity gate holds the two together.
 
 import numpy as np
 import openvino as ov
+import torch
 from openvino import Layout
 from openvino import opset13 as op
 
@@ -35,16 +36,18 @@ def build_ir(model, channel_order="BGR"):
         ExportError: A part of the network has no counterpart here.
     """
     check(model)
-    trunk = convert(Trunk(model, reverse=channel_order == "RGB"), (1, 3, *model.input_size))
+    trunk = convert(Trunk(model, reverse=channel_order == "RGB"), torch.rand(1, 3, *model.input_size))
     levels = len(model.rpn_head.prior_generator.strides)
     outputs = outputs_of(trunk)
     features, scores, deltas = outputs[:-2 * levels], outputs[-2 * levels:-levels], outputs[-levels:]
     rois = propose(model, scores, deltas)
-    probabilities, box_deltas = feed(_head(BoxHead, model, "bbox"), roi_features(model, "bbox", features, rois))
+    box_head = convert(BoxHead(model), _example(model, "bbox"))
+    probabilities, box_deltas = feed(box_head, roi_features(model, "bbox", features, rois))
     boxes, labels = detect(model, rois, probabilities, box_deltas)
     corners = _columns(boxes, 0, 4)
-    (masks,) = feed(_head(MaskHead, model, "mask"), roi_features(model, "mask", features, corners))
-    return _finish(trunk, boxes=boxes, labels=labels, masks=_own_mask(model, masks, labels))
+    mask_head = convert(MaskHead(model), _example(model, "mask"), torch.zeros(4, dtype=torch.int64))
+    (masks,) = feed(mask_head, roi_features(model, "mask", features, corners), labels)
+    return _finish(trunk, boxes=boxes, labels=labels, masks=masks)
 
 
 def propose(model, scores, deltas):
@@ -196,17 +199,10 @@ def _decode_axis(low, high, shift, log_scale, limit):
     return op.clamp(op.subtract(centre, reach), 0, limit), op.clamp(op.add(centre, reach), 0, limit)
 
 
-def _own_mask(model, masks, labels):
-    """The mask [N, m, m] of each detection's own class from [N, classes, m, m]."""
-    if model.roi_head.mask_head.class_agnostic:
-        return op.squeeze(masks, _const([1]))
-    return op.squeeze(op.gather(masks, op.unsqueeze(labels, _const(1)), _const(1), batch_dims=1), _const([1]))
-
-
-def _head(part, model, name):
-    """A converted head that takes any number of RoIs."""
-    extractor = getattr(model.roi_head, f"{name}_roi_extractor")
-    return convert(part(model), (-1, extractor.out_channels, *extractor.roi_layers[0].output_size))
+def _example(model, head):
+    """RoI features [4, C, s, s] to trace a head with."""
+    extractor = getattr(model.roi_head, f"{head}_roi_extractor")
+    return torch.rand(4, extractor.out_channels, *extractor.roi_layers[0].output_size)
 
 
 def _finish(trunk, **outputs):

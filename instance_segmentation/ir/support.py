@@ -48,6 +48,8 @@ def _mask_differences(head):
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
     if not isinstance(head, FCNMaskHead):
         yield "roi_head.mask_head", type(head).__name__, "FCNMaskHead"
+    elif type(head.conv_logits).__name__ != "Conv2d":
+        yield "roi_head.mask_head.predictor_cfg", type(head.conv_logits).__name__, "type='Conv'"
 
 
 def _coder_differences(part, coder):

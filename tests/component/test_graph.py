@@ -57,6 +57,10 @@ CASES = {
     "RGB network with deviations": dict(
         classes=["a", "b"], size_hw=(96, 96), model__data_preprocessor__bgr_to_rgb=True,
         model__data_preprocessor__std=[58.4, 57.1, 57.4]),
+    "one mask for all classes, enlarged bilinearly": dict(
+        classes=["a", "b"], size_hw=(96, 96), model__roi_head__mask_head__class_agnostic=True,
+        model__roi_head__mask_head__upsample_cfg=dict(type="bilinear", scale_factor=2)),
+    "pyramid enlarged bilinearly": dict(classes=["a", "b"], size_hw=(96, 64), model__neck__upsample_cfg=dict(mode="bilinear")),
 }
 
 
@@ -148,3 +152,14 @@ def test_gate_can_fail(network, graph, photos):
             parity(network, graph, photos[:2]).check()
     finally:
         layer.weight = kept
+
+
+def test_lean_neck_equals_mmdets(network):
+    from instance_segmentation.ir.neck import LeanFPN, lean_neck
+    lean = lean_neck(network.neck)
+    assert isinstance(lean, LeanFPN)
+    image = torch.from_numpy(photo_like(network.input_size, 3)).permute(2, 0, 1)[None].float() - 120
+    with torch.no_grad():
+        maps = network.backbone(image)
+        for ours, theirs in zip(lean(maps), network.neck(maps), strict=True):
+            assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()

@@ -1,0 +1,46 @@
+"""`instseg benchmark`: what is timed and what is printed; never how long it took."""
+
+import numpy as np
+import pytest
+
+from instance_segmentation.benchmarking import Contender, benchmark, measure
+from instance_segmentation.errors import MediaError
+from tests.component.speaking import photo_like, speaking_network
+
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    from instance_segmentation.ir.export import write_ir
+    return write_ir(speaking_network(["a", "b"], (64, 96)), tmp_path_factory.mktemp("export"), origin=dict(precision="FP32")).xml
+
+
+@pytest.fixture
+def photo(tmp_path):
+    import cv2
+    cv2.imwrite(str(tmp_path / "photo.png"), photo_like((50, 70), 0))
+    return tmp_path / "photo.png"
+
+
+def test_table_and_layers_of_an_ir(exported, photo, capsys):
+    timings = benchmark([exported], image=photo, runs=2, profile=True)
+    assert [item.name for item in timings] == ["IR FP32", "IR FP32, BF16 hint"]
+    for item in timings:
+        assert 0 < item.low <= item.median <= item.high and item.images_per_second > 0
+        assert item.size_mb == pytest.approx(sum(exported.with_suffix(end).stat().st_size for end in (".xml", ".bin")) / 1e6)
+    out = capsys.readouterr().out
+    assert "1.00x" in out and "Convolution" in out and "photo.png" in out
+
+
+def test_contenders_take_turns():
+    order = []
+    contenders = [Contender(name, lambda name=name: order.append(name), lambda count: None) for name in "ab"]
+    timings = measure(contenders, 3)
+    assert order == ["a", "b"] * 5  # two rounds are not counted
+    assert [item.name for item in timings] == ["a", "b"] and np.isnan(timings[0].size_mb)
+
+
+def test_unreadable_photo_is_named(exported, tmp_path):
+    with pytest.raises(MediaError, match="no.jpg"):
+        benchmark([exported], image=tmp_path / "no.jpg")
