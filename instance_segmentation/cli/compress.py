@@ -18,8 +18,8 @@ EXAMPLE = """examples:
 
 def parser(work_dir=None):
     """Build the argument parser."""
-    result = verb_parser("compress", work_dir, "Quantise to INT8 by NNCF, without training: ranges come from training images, the "
-                         "accuracy is held on validation images, and a table shows FP32, FP16 and INT8.", EXAMPLE)
+    result = verb_parser("compress", work_dir, "Quantise to INT8 by NNCF, without training: ranges come from training images, "
+                         "the accuracy is held on validation images, and a table shows FP32, FP16 and INT8.", EXAMPLE)
     add_weights(result, ".pth checkpoint, or the .xml of an FP32 export", required=False)
     result.add_argument("--save-model-to", type=Path, metavar="DIR",
                         help="folder for the INT8 model.xml, model.bin, labels.txt and labels_nobg.txt")

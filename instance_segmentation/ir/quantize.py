@@ -124,7 +124,7 @@ def parts(model, float_names):
             stage = f"backbone stage {number[1]}" if number else stage
             title = "neck" if ".neck" in name else "RPN" if "rpn_" in name else stage
         result.setdefault(title, set()).add(name)
-    return result
+    return {title: names for title, names in result.items() if layer_names(model, names)}
 
 
 def _ancestors(model, *names):
