@@ -38,7 +38,8 @@ def ask(work_dir, fp32, sample_data):
     def call(folder, **options):
         data = {f"{split}_ann_files": [sample_data / f"{split}.json"] for split in ("train", "val")}
         data |= {f"{split}_data_roots": [sample_data / split] for split in ("train", "val")}
-        return api.compress(work_dir, **{**dict(load_weights=fp32, save_model_to=folder, calibration_images=4), **data, **options})
+        own = dict(load_weights=fp32, save_model_to=folder, calibration_images=4)
+        return api.compress(work_dir, **{**own, **data, **options})
     return call
 
 
@@ -56,7 +57,8 @@ def aps(monkeypatch):
 
 def quantised(model):
     """Names of the nodes whose output goes through a FakeQuantize."""
-    return {node.input_value(0).get_node().get_friendly_name() for node in model.get_ops() if node.get_type_name() == "FakeQuantize"}
+    return {node.input_value(0).get_node().get_friendly_name() for node in model.get_ops()
+            if node.get_type_name() == "FakeQuantize"}
 
 
 def test_the_whole_way(ask, tmp_path, capsys):
@@ -79,8 +81,6 @@ def test_the_whole_way(ask, tmp_path, capsys):
     assert re.search(r"segm AP +ΔAP +ms/image +faster +images/s +MB", out)
     assert len(re.findall(r"^(?:FP32|FP16|INT8) .*x", out, re.MULTILINE)) == 3
     assert "Statistics collection" not in out, "NNCF's own bars are off"
-
-
     check_mask_ranges(source)
 
 
