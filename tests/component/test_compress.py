@@ -74,6 +74,8 @@ def test_the_whole_way(ask, tmp_path, capsys):
     source, _ = read_ir(tmp_path / "model.xml")
     float_names = coordinate_names(source)
     assert not [name for name in quantised(source) if name in float_names and not name.startswith("Gather")]
+    assert {"proposals", "candidate_boxes", "candidate_scores"} <= float_names
+    assert not [name for name in quantised(source) if re.match("proposals|ROIAlign|Subtract|Select", name)]
     assert {"neck", "RPN", "box head", "mask head", "backbone stage 4"} <= set(parts(source, float_names))
     assert [row.title for row in result.variants] == ["FP32", "FP16", "INT8"]
     assert result.variants[2].size_mb < result.variants[1].size_mb < 0.6 * result.variants[0].size_mb
