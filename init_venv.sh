@@ -72,7 +72,7 @@ still_there() {  # someone may have removed packages, or the Python beneath the 
 import sys
 from importlib.metadata import version
 torch, mmcv = sys.argv[1:]
-versions = {name: version(name) for name in ("onedl-mmdetection", "openvino", "instance-segmentation", "pytest")}
+versions = {name: version(name) for name in ("onedl-mmdetection", "openvino", "nncf", "instance-segmentation", "pytest")}
 sys.exit(version("torch").split("+")[0] != torch or version("onedl-mmcv") != mmcv)
 EOF
 }
@@ -206,7 +206,7 @@ print(f"{sys.implementation.cache_tag}-{platform.machine()}-torch{torch.__versio
 }
 
 do_package() {
-    "$PY" -m pip install --editable "${REPO}[train,dev]" "torch==$TORCH" "onedl-mmcv==$MMCV"
+    "$PY" -m pip install --editable "${REPO}[train,int8,dev]" "torch==$TORCH" "onedl-mmcv==$MMCV"
     # imaug, which onedl-mmdetection needs, pulls in opencv-python as well. Both wheels own the folder cv2; the last one
     # stays, and only the headless one imports on a server without libGL.
     local opencv

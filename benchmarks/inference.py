@@ -57,7 +57,7 @@ def serve(pipe, weights, side, image):
 
 def stock_process(weights, side, image):
     """A Contender that runs in a process without our settings."""
-    from instance_segmentation.benchmarking import Contender
+    from instance_segmentation.ir.speed import Contender
     context, ours = get_context("spawn"), os.environ.get("GOMP_SPINCOUNT")
     here, there = context.Pipe()
     os.environ["GOMP_SPINCOUNT"] = "300000"  # libgomp's own default
@@ -75,8 +75,9 @@ def main():
     """Measure and print a table per network."""
     args = parse()
     for side in ((args.input_size,) if args.load_weights else (480, 576)):
-        from instance_segmentation.benchmarking import eager, measure, openvino_pair, prepared, tell, tell_layers
+        from instance_segmentation.benchmarking import eager, openvino_pair, prepared, tell, tell_layers
         from instance_segmentation.ir.graph import build_ir
+        from instance_segmentation.ir.speed import measure
         stock = stock_process(args.load_weights, side, args.image)
         model = network(args.load_weights, side)
         pixels = prepared(args.image, model.input_size)

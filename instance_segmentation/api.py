@@ -1,6 +1,6 @@
 """The one door for the command line and for users: every verb is one function of this module.
 
-    train, evaluate, export            on a work dir
+    train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     benchmark                          time models side by side
@@ -12,10 +12,11 @@ Names are imported when they are first used, because the modules behind them nee
 import importlib
 
 HOMES = {
+    "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting",
     "TrainResult": "training", "train": "training",
-    "Timing": "benchmarking", "benchmark": "benchmarking",
+    "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
     "quickstart": "quickstart",

@@ -1,48 +1,12 @@
-"""Time checkpoints and exported models side by side: the same image, taking turns, in one run."""
+"""Compare checkpoints and exported models of one network: latency, throughput, size, and where the time goes."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from instance_segmentation.errors import MediaError
 from instance_segmentation.report import table
-
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One way to run a network.
-
-    Attributes:
-        name: For the table.
-        call: Detects in the prepared image once.
-        stream: Detects in it `count` times, several at a time where the runtime can.
-        size_mb: Of its files, in 10⁶ bytes; NaN when it has none.
-        request: OpenVINO's request behind `call`, which knows the time of each layer; None for other runtimes.
-    """
-
-    name: str
-    call: Callable[[], object]
-    stream: Callable[[int], object]
-    size_mb: float = NAN
-    request: object = None
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds per image (median, 10th and 90th percentile) and images per second of one contender."""
-
-    name: str
-    median: float
-    low: float
-    high: float
-    images_per_second: float
-    size_mb: float
 
 
 def benchmark(models, *, image=None, runs=15, profile=False, trust_checkpoint=False):
@@ -56,11 +20,12 @@ def benchmark(models, *, image=None, runs=15, profile=False, trust_checkpoint=Fa
         trust_checkpoint: Unpickle arbitrary objects of checkpoints.
 
     Returns:
-        A list of Timing.
+        A list of `ir.speed.Timing`.
 
     Raises:
         WeightsError, MediaError: A file cannot be read, or the models take inputs of different size.
     """
+    from instance_segmentation.ir.speed import measure
     paths = [Path(model) for model in models]
     contenders = [contender for path in paths for contender in _contenders(path, image, trust_checkpoint, len(paths) == 1)]
     timings = measure(contenders, runs)
@@ -69,24 +34,6 @@ def benchmark(models, *, image=None, runs=15, profile=False, trust_checkpoint=Fa
         if contender.request:
             tell_layers(contender)
     return timings
-
-
-def measure(contenders, runs):
-    """Time every contender; they take turns, so that a slow spell of the machine hits all of them."""
-    seconds = np.zeros((len(contenders), runs + 2))
-    for run in range(runs + 2):  # the first two are not counted
-        for index, contender in enumerate(contenders):
-            seconds[index, run] = timed(contender.call)
-    rates = np.array([[runs / timed(lambda: contender.stream(runs)) for contender in contenders] for _ in range(3)])  # noqa: B023
-    return [Timing(contender.name, *np.percentile(1000 * row, [50, 10, 90]), rate, contender.size_mb)
-            for contender, row, rate in zip(contenders, seconds[:, 2:], np.median(rates, 0), strict=True)]
-
-
-def timed(call):
-    """Seconds that a call takes."""
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def tell(timings, title):
@@ -109,6 +56,9 @@ def _contenders(path, image, trust, alone):
             from instance_segmentation.ir.graph import build_ir
             yield from openvino_pair("IR FP32", build_ir(model), pixels)
         return
+    if path.suffix == ".onnx":
+        yield onnx_runtime(path, image)
+        return
     from instance_segmentation.ir.info import read_ir
     model, info = read_ir(path)
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6
@@ -124,34 +74,32 @@ def prepared(image, size_hw):
     return cv2.resize(pixels, size_hw[::-1]).transpose(2, 0, 1)[None].astype(np.float32)
 
 
-def eager(model, pixels, size_mb=NAN):
+def onnx_runtime(path, image):
+    """An exported ONNX model in ONNX Runtime."""
+    from instance_segmentation.ir.onnx_session import read_onnx
+    from instance_segmentation.ir.speed import Contender
+    run, info = read_onnx(path)
+    pixels = prepared(image, info.input_size)
+    return Contender("ONNX Runtime", lambda: run(pixels), lambda count: [run(pixels) for _ in range(count)],
+                     path.stat().st_size / 1e6)
+
+
+def eager(model, pixels, size_mb=float("nan")):
     """The checkpoint's network in PyTorch, layer by layer as eval.py runs it."""
     import torch
 
     from instance_segmentation.ir.parity import run_checkpoint
+    from instance_segmentation.ir.speed import Contender
     tensor = torch.from_numpy(pixels[0])
     return Contender("PyTorch eager", lambda: run_checkpoint(model, tensor),
                      lambda count: [run_checkpoint(model, tensor) for _ in range(count)], size_mb)
 
 
-def openvino_pair(name, model, pixels, size_mb=NAN):
-    """Yield an OpenVINO model as it is and with the BF16 hint for what is left in float32."""
-    from instance_segmentation.ir.session import compile_ir
-    for title, precision in ((name, "f32"), (f"{name}, BF16 hint", "bf16")):
-        options = {"INFERENCE_PRECISION_HINT": precision, "PERF_COUNT": True}
-        request = compile_ir(model, options=options).create_infer_request()
-        several = compile_ir(model, options={**options, "PERFORMANCE_HINT": "THROUGHPUT"})
-        yield Contender(title, lambda request=request: request.infer({0: pixels}),
-                        lambda count, several=several: stream(several, pixels, count), size_mb, request)
-
-
-def stream(compiled, pixels, count):
-    """Run one image `count` times through OpenVINO's own queue."""
-    import openvino as ov
-    queue = ov.AsyncInferQueue(compiled)
-    for _ in range(count):
-        queue.start_async({0: pixels})
-    queue.wait_all()
+def openvino_pair(name, model, pixels, size_mb=float("nan")):
+    """An OpenVINO model as it is, and with the BF16 hint for what is left in float32."""
+    from instance_segmentation.ir.speed import openvino_contender
+    return [openvino_contender(name, model, [pixels], "f32", size_mb),
+            openvino_contender(f"{name}, BF16 hint", model, [pixels], "bf16", size_mb)]
 
 
 def tell_layers(contender):

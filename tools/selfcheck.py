@@ -47,6 +47,11 @@ def check_openvino():
     return f"{openvino.__version__.split('-')[0]}, devices: {', '.join(devices)}"
 
 
+def check_nncf():
+    """nncf is installed; found without importing it, which takes seconds."""
+    return version("nncf")
+
+
 def check_package():
     """Our own package is the one of this environment."""
     import instance_segmentation
@@ -54,7 +59,7 @@ def check_package():
 
 
 CHECKS = {"torch": check_torch, "mmcv": check_mmcv, "mmdet": check_mmdet, "opencv": check_opencv,
-          "openvino": check_openvino, "instseg": check_package}
+          "openvino": check_openvino, "nncf": check_nncf, "instseg": check_package}
 
 
 def main():

@@ -12,10 +12,12 @@ VERBS = {
     "train": "Fine-tune a work dir's network on your classes.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
     "export": "Export a checkpoint to OpenVINO and check that both agree.",
+    "compress": "Quantise to INT8 and hold the accuracy.",
+    "quantize": "The same as compress.",
     "benchmark": "Time checkpoints and exported models side by side.",
-    "compress": "Compress a checkpoint, where the template offers it.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
+ALIASES = {"quantize": "compress"}
 
 
 def usage():
@@ -31,7 +33,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     first = argv[0] if argv else ""
     if first in VERBS:
-        return importlib.import_module(f"instance_segmentation.cli.{first}").main(argv[1:])
+        return importlib.import_module(f"instance_segmentation.cli.{ALIASES.get(first, first)}").main(argv[1:])
     if first in ("-h", "--help", "help"):
         print(usage())
         return 0

@@ -1,5 +1,7 @@
 """An exported model as an mmengine model: the test loop, the metric and the mask paste stay the checkpoint's."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from mmdet.registry import MODELS
@@ -8,6 +10,7 @@ from mmengine.structures import InstanceData
 
 from instance_segmentation.inference.masks import paste_rles
 from instance_segmentation.ir.info import read_ir
+from instance_segmentation.ir.onnx_session import read_onnx
 from instance_segmentation.ir.session import compile_ir
 
 
@@ -16,7 +19,7 @@ class OpenVINODetector(BaseModel):
     """Run an IR where an mmdet detector is expected.
 
     Args:
-        xml: The exported model, .xml or .bin.
+        xml: The exported model: .xml or .bin, or .onnx for ONNX Runtime.
         device: OpenVINO device.
         options: OpenVINO properties that replace the defaults of `compile_ir`.
     """
@@ -24,8 +27,11 @@ class OpenVINODetector(BaseModel):
     def __init__(self, xml, device="CPU", options=None):
         # no mean, no scale, no padding: the graph takes the resized image as it is
         super().__init__(data_preprocessor=dict(type="DetDataPreprocessor"))
-        model, self.info = read_ir(xml)
-        self.compiled = compile_ir(model, device, options)
+        if Path(xml).suffix == ".onnx":
+            self.compiled, self.info = read_onnx(xml)
+        else:
+            model, self.info = read_ir(xml)
+            self.compiled = compile_ir(model, device, options)
         self.dataset_meta, self.input_size = dict(classes=self.info.classes), self.info.input_size
         self.size_mp, self.complexity_gflops = self.info.size_mp, self.info.complexity_gflops
 

@@ -75,7 +75,7 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
                   confidence_threshold=config.score_thr, channel_order=channel_order,
                   mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
                   complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
-    with _beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
+    with beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
         graph = build_ir(model, channel_order)
         set_rt_info(graph, rt_info(info, config.nms.iou_threshold))
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
@@ -84,8 +84,8 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
         found = parity.compare(model, written, samples, channel_order, tolerance)
         found.check(tolerance)
         del written  # it holds model.bin open
-        _write_labels(folder, info.classes)
-        _replace(folder, Path(output_dir))
+        write_labels(folder, info.classes)
+        replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
     return ExportResult(xml, info, found, size / 1e6)
@@ -97,13 +97,13 @@ def spread(items, count):
     return [items[index * len(items) // count] for index in range(count)] if len(items) > count else items
 
 
-def _write_labels(folder, classes):
+def write_labels(folder, classes):
     """labels.txt for the Open Model Zoo demo, which counts from a background line, and labels_nobg.txt without it."""
     (folder / "labels.txt").write_text("\n".join(["background", *classes]) + "\n", encoding="utf-8")
     (folder / "labels_nobg.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
 
-class _beside:
+class beside:
     """A temporary folder on the same file system as `output_dir`, removed at the end."""
 
     def __init__(self, output_dir):
@@ -121,7 +121,7 @@ class _beside:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _replace(folder, output):
+def replace_files(folder, output):
     """Move the finished files to their place; the .xml goes last, so it never names weights that are not there yet."""
     for name in ("labels.txt", "labels_nobg.txt", "model.bin", "model.xml"):
         os.replace(folder / name, output / name)

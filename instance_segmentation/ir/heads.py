@@ -19,11 +19,14 @@ class Trunk(nn.Module):
     Args:
         model: mmdet detector in eval mode.
         reverse: Whether the image's channels are in the other order than the pipeline's BGR.
+        lean: Whether the neck may be rewritten for OpenVINO's kernels.
     """
 
-    def __init__(self, model, reverse):
+    def __init__(self, model, reverse, lean=True):
         super().__init__()
-        self.model, self.neck = model, lean_neck(model.neck) if model.with_neck else nn.Identity()
+        self.model, self.neck = model, model.neck if model.with_neck else nn.Identity()
+        if lean:
+            self.neck = lean_neck(self.neck)
         self.preprocessor = model.data_preprocessor
         self.reverse = reverse != self.preprocessor._channel_conversion
         height, width = model.input_size
@@ -32,6 +35,11 @@ class Trunk(nn.Module):
 
     def forward(self, image):
         """Image [1, 3, H, W] in 0…255 → feature maps, then objectness [1, A, h, w] and deltas [1, 4A, h, w] per level."""
+        features, logits, deltas = self.maps(image)
+        return (*features, *(level.sigmoid() for level in logits), *deltas)
+
+    def maps(self, image):
+        """Feature maps, RPN logits and deltas, a list of each."""
         if self.reverse:
             image = image[:, [2, 1, 0]]
         if self.preprocessor._enable_normalize:
@@ -39,8 +47,7 @@ class Trunk(nn.Module):
         if any(self.padding):
             image = functional.pad(image, self.padding, value=float(self.preprocessor.pad_value))
         features = self.neck(self.model.backbone(image))
-        scores, deltas = self.model.rpn_head(features)
-        return (*features, *(score.sigmoid() for score in scores), *deltas)
+        return features, *self.model.rpn_head(features)
 
 
 class BoxHead(nn.Module):

@@ -101,20 +101,26 @@ def read_ir(path):
     except RuntimeError as error:
         raise WeightsError(f"{xml}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
                            ) from error
-    return model, _info_of(model, xml)
+    keys = ("labels", "label_info", "confidence_threshold", OWN_KEY)
+    entries = {key: str(model.get_rt_info(["model_info", key]).value) for key in keys if model.has_rt_info(["model_info", key])}
+    return model, info_of(entries, model.inputs[0].get_partial_shape().get_max_shape()[-2:], xml)
 
 
-def _info_of(model, xml):
-    own = json.loads(_entry(model, OWN_KEY) or "{}")
-    classes = own.pop("classes", None) or json.loads(_entry(model, "label_info") or "{}").get("label_names")
-    classes = classes or _entry(model, "labels").split()[1:]
+def info_of(entries, input_size, path):
+    """The IrInfo of a model's `model_info` entries.
+
+    Args:
+        entries: Key → text, as `rt_info` makes them; those of other tools may lack any.
+        input_size: Height and width of the model's input in pixels, for models that do not say.
+        path: The file, for the error.
+
+    Raises:
+        WeightsError: No entry lists the classes.
+    """
+    own = json.loads(entries.get(OWN_KEY, "{}"))
+    classes = own.pop("classes", None) or json.loads(entries.get("label_info", "{}")).get("label_names")
+    classes = classes or entries.get("labels", "").split()[1:]
     if not classes:
-        raise WeightsError(f"{xml}: lists no classes in its rt_info, so its outputs have no names; export it with this tool")
-    size = tuple(own.pop("input_size", None) or model.inputs[0].get_partial_shape().get_max_shape()[-2:])
-    return IrInfo(tuple(classes), size, confidence_threshold=float(_entry(model, "confidence_threshold") or 0), **own)
-
-
-def _entry(model, key):
-    """One `model_info` text, empty when absent."""
-    path = ["model_info", key]
-    return str(model.get_rt_info(path).value) if model.has_rt_info(path) else ""
+        raise WeightsError(f"{path}: lists no classes in its metadata, so its outputs have no names; export it with this tool")
+    size = tuple(own.pop("input_size", None) or input_size)
+    return IrInfo(tuple(classes), size, confidence_threshold=float(entries.get("confidence_threshold") or 0), **own)

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.masks import paste_rles
-from instance_segmentation.ir.parity_parts import Graph, pair_up, run_checkpoint, same_in_parts
+from instance_segmentation.ir.parity_parts import Graph, OnnxGraph, pair_up, run_checkpoint, same_in_parts
 
 PIXEL_EDGE = 1e-3
 
@@ -42,6 +42,7 @@ class Tolerance:
     pair_px: float = 0.5
 
 
+ONNX_TOLERANCE = Tolerance(box_px=1e-3)
 FP16_TOLERANCE = Tolerance(box_px=2.0, score=0.05, mask_iou=0.9, maps=0.2, unexplained=0.1, pair_px=4.0)
 
 
@@ -100,12 +101,12 @@ class Parity:
                               "\nNothing was written. Please report this with the checkpoint's model.py.")
 
 
-def compare(model, ir, image_files=(), channel_order="BGR", tolerance=Tolerance()):
+def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tolerance()):
     """Run the checkpoint's network and the graph on the same images.
 
     Args:
         model: The mmdet detector with `input_size`.
-        ir: The ov.Model built from it, as read from its file.
+        exported: What was built from it, as read from its file: an ov.Model, or an OnnxGraph.
         image_files: The user's images; without any, three images of seeded noise stand in. A black image always follows.
         channel_order: What the graph expects, `BGR` or `RGB`.
         tolerance: Says how far apart two detections may be to count as the same one, and when parts agree.
@@ -113,7 +114,8 @@ def compare(model, ir, image_files=(), channel_order="BGR", tolerance=Tolerance(
     Returns:
         A Parity.
     """
-    graph = Graph(ir, channel_order, levels=len(model.rpn_head.prior_generator.strides))
+    graph = exported if isinstance(exported, OnnxGraph) else Graph(
+        exported, channel_order, levels=len(model.rpn_head.prior_generator.strides))
     result = Parity(real_images=len(image_files))
     for name, image, size_hw in _images(model.input_size, image_files):
         found, stages = graph(image)

@@ -18,6 +18,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 
 from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.onnx_session import OnnxSession
 from instance_segmentation.ir.session import compile_ir
 
 SCORE_EDGE, IOU_EDGE = 1e-6, 1e-3  # rounding of sigmoids, and of decoded boxes' IoU
@@ -63,12 +64,41 @@ class Graph:
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
-        image = image if self.channel_order == "BGR" else image.flip(0)
-        answer = self.compiled(image[None].float().numpy())
-        boxes, labels, masks = (answer[name] for name in ("boxes", "labels", "masks"))
-        extra = [torch.from_numpy(answer[index].copy()) for index in range(3, len(self.compiled.outputs))]
-        stages = Stages(extra[:self.levels], extra[self.levels:-3], *extra[-3:])
-        return Detections(boxes[:, :4], boxes[:, 4], labels, masks), stages
+        answer = self.compiled(_sent(image, self.channel_order))
+        return _split(list(answer.values()), self.levels)
+
+
+class OnnxGraph:
+    """The ONNX model with its intermediate results as further outputs, in ONNX Runtime.
+
+    Args:
+        proto: The onnx.ModelProto as read from its file.
+        channel_order: What it expects, `BGR` or `RGB`.
+        names: Names of the intermediate results, in the order of `Stages`.
+    """
+
+    def __init__(self, proto, channel_order, names):
+        import onnx
+        wide = onnx.ModelProto()
+        wide.CopyFrom(proto)
+        wide.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+        self.run, self.channel_order, self.levels = OnnxSession(wide.SerializeToString()), channel_order, (len(names) - 3) // 2
+
+    def __call__(self, image):
+        """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
+        return _split(list(self.run(_sent(image, self.channel_order)).values()), self.levels)
+
+
+def _sent(image, channel_order):
+    """The image as a client sends it: [1, 3, H, W] float32."""
+    return (image if channel_order == "BGR" else image.flip(0))[None].float().numpy()
+
+
+def _split(arrays, levels):
+    """Detections and Stages of a model's outputs."""
+    boxes, labels, masks = arrays[:3]
+    extra = [torch.from_numpy(array.copy()) for array in arrays[3:]]
+    return Detections(boxes[:, :4], boxes[:, 4], labels, masks), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
 
 
 def _prepared(model, image):

@@ -94,6 +94,19 @@ class OutputFormat(Section):
     openvino: Annotated[OpenVinoOutput, Field(description="a mapping with input_format")]
 
 
+class NncfQuantization(Section):
+    """Defaults of compress.py's flags."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1, description="the segm AP that may be lost, a number from 0 to 1")]
+    calibration_images: Count
+
+
+class Optimisations(Section):
+    """What compress.py offers."""
+
+    nncf_quantization: Annotated[NncfQuantization, Field(description="a mapping with max_drop and calibration_images")]
+
+
 class Metric(Section):
     """One published number."""
 
@@ -121,7 +134,8 @@ class Template(Section):
     inference_target: Annotated[list[Device], Field(min_length=1, description="a list of CPU and GPU")]
     hyper_parameters: Annotated[HyperParameters, Field(description="a mapping with basic")]
     output_format: Annotated[OutputFormat, Field(description="a mapping with openvino")]
-    optimisations: Annotated[None, Field(description="null: no optimisation is offered yet")]
+    optimisations: Annotated[Optimisations | None,
+                             Field(description="a mapping with nncf_quantization, or null where compress.py is not offered")]
     metrics: Annotated[list[Metric], Field(description="a list of " + ", ".join(METRIC_KEYS))]
     gpu_num: Annotated[int, Field(ge=0, description="a whole number ≥ 0")]
     config: Annotated[str, Field(description="the name of a .py file beside template.yaml")]

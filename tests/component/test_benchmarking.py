@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from instance_segmentation.benchmarking import Contender, benchmark, measure
+from instance_segmentation.benchmarking import benchmark
 from instance_segmentation.errors import MediaError
+from instance_segmentation.ir.speed import Contender, measure
 from tests.component.speaking import photo_like, speaking_network
 
 pytestmark = pytest.mark.component

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -126,12 +127,34 @@ def test_dispatcher(capsys, arguments, code, text):
     assert text in (err if code else out)
 
 
+DATA = [flag for split in ("train", "val") for flag in (f"--{split}-ann-files", "a.json", f"--{split}-data-roots", "a")]
+ASKED = ["--load-weights", "x.pth", "--save-model-to", "int8", *DATA]
+
+
+@pytest.mark.parametrize("flags, text", [
+    (["--nncf-quantization"], "missing: --load-weights, --save-model-to, --train-ann-files"),
+    (["--nncf-pruning", "--nncf-sparsity"], "--nncf-sparsity, --nncf-pruning: not offered"),
+    ([*ASKED, "--nncf-binarization"], "--nncf-binarization: not offered"),
+], ids=["no data", "other methods", "another method"])
+def test_compress_answers(capsys, tmp_path, flags, text):
+    assert compress.main(flags, work_dir=tmp_path) == 1
+    assert text in capsys.readouterr().err
+
+
 def test_compress_says_that_the_template_offers_none(capsys, tmp_path):
+    """Under its other name, too."""
     work = instantiate(NAME, tmp_path / "work", load_snapshot=False)
-    assert compress.main(["--nncf-quantization", "--load-weights", "x.pth"], work_dir=work) == 1
-    assert "got --nncf-quantization, but template efficientnet" in capsys.readouterr().err
-    assert main.main(["compress", str(work)]) == 1
-    assert "got no method" in capsys.readouterr().err
+    text = (work / "template.yaml").read_text()
+    (work / "template.yaml").write_text(re.sub(r"optimisations:\n(  .*\n)+", "optimisations: null\n", text))
+    assert main.main(["quantize", str(work), *ASKED, "--nncf-quantization"]) == 1
+    assert "offers no compression" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag, value", [("--max-drop", "1.5"), ("--max-drop", "nan"), ("--calibration-images", "0")])
+def test_compress_refuses_senseless_numbers(capsys, tmp_path, flag, value):
+    with pytest.raises(SystemExit, match="2"):
+        compress.main([*ASKED, flag, value], work_dir=tmp_path)
+    assert f"got '{value}'" in capsys.readouterr().err
 
 
 def test_wrapper_and_old_script_run_from_another_folder(repo, tmp_path):
@@ -141,7 +164,7 @@ def test_wrapper_and_old_script_run_from_another_folder(repo, tmp_path):
     assert (made.returncode, made.stderr) == (0, "")
     ran = python(tmp_path / "my work" / "compress.py", "--nncf-pruning", cwd=tmp_path)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("compress.py: got --nncf-pruning")
+    assert ran.stderr.startswith("compress.py: --nncf-pruning: not offered")
     assert python(tmp_path / "my work" / "train.py", "--help", cwd=tmp_path).stdout.startswith("usage: train.py")
 
 

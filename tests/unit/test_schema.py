@@ -31,6 +31,9 @@ def test_valid_template_knows_its_folder_and_its_snapshot(tmp_path, minimal):
     assert template.metric("size") == 1.5
 
 
+INT8 = dict(max_drop=0.01, calibration_images=300)
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
@@ -57,7 +60,9 @@ def test_valid_template_knows_its_folder_and_its_snapshot(tmp_path, minimal):
         ("name", "two words", "name: got 'two words', expected letters, digits"),
         ("name", "../up", "name: got '../up', expected letters, digits"),
         ("training_target", ["TPU"], "training_target[0]: got 'TPU', expected a list of CPU and GPU"),
-        ("optimisations", {"nncf_quantization": {}}, "optimisations: got {'nncf_quantization': {}}, expected null"),
+        ("optimisations", "int8", "optimisations: got 'int8', expected a mapping with nncf_quantization, or null"),
+        ("optimisations", {"nncf_pruning": {}, "nncf_quantization": INT8}, "optimisations.nncf_pruning: unknown key"),
+        ("optimisations", {"nncf_quantization": {**INT8, "max_drop": 2.0}}, "max_drop: got 2.0, expected the segm AP"),
         ("metrics.0.key", "ap", "metrics[0].key: got 'ap', expected one of bbox, segm, size, complexity"),
         ("metrics.1.key", "bbox", "metrics: segm missing"),
         ("metrics.1", 7, "metrics[1]: got 7, expected a mapping"),

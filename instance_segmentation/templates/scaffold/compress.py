@@ -1,4 +1,4 @@
-"""Compress a checkpoint, where the template offers it."""
+"""Quantise to INT8."""
 from pathlib import Path
 from instance_segmentation.cli.compress import main
 
