@@ -14,7 +14,7 @@ import importlib
 HOMES = {
     "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
-    "ExportResult": "exporting", "export": "exporting",
+    "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
     "TrainResult": "training", "train": "training",
     "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import ExportError, TemplateError
-from instance_segmentation.evaluation import IR_SUFFIXES
 from instance_segmentation.report import number, say, table
 from instance_segmentation.templates.workdir import open_workdir
 
@@ -25,13 +24,13 @@ class CompressResult:
     """What was written.
 
     Attributes:
-        xml: The INT8 model.
+        path: The INT8 model's .xml.
         variants: FP32, FP16 and INT8.
         calibration_images: How many images the ranges come from.
         reverted: Title of each part that stayed in float32 to hold the accuracy → names of its layers.
     """
 
-    xml: Path
+    path: Path
     variants: tuple
     calibration_images: int
     reverted: dict
@@ -90,7 +89,7 @@ class _Trial:
         from instance_segmentation.ir.info import read_ir
         self.folder, self.cfg, self.quantize = folder, read_config(work.config), quantize
         self.fp32 = weights.with_suffix(".xml")
-        if weights.suffix not in IR_SUFFIXES:
+        if weights.suffix == ".pth":
             self.fp32 = _export(weights, folder / "fp32", work, trust)
         self.model, self.info = read_ir(self.fp32)
         quantize.check_quantizable(self.model, self.info, self.fp32)
@@ -179,7 +178,7 @@ class _Trial:
 def _export(weights, folder, work, trust):
     """Export a checkpoint as FP32, with the parity gate on noise; returns the .xml."""
     from instance_segmentation.ir.export import export_ir
-    return export_ir(weights, folder, config=work.config, template=work.template.name, trust=trust).xml
+    return export_ir(weights, folder, config=work.config, template=work.template.name, trust=trust).path
 
 
 def _megabytes(xml):
@@ -195,4 +194,4 @@ def _tell(result):
             f"{row.timing.size_mb:.1f}") for row in result.variants])
     for title, layers in result.reverted.items():
         say("In float32", f"{title}, {len(layers)} layers: {', '.join(layers)}")
-    say("Written", f"{result.xml}, with model.bin and labels.txt beside it")
+    say("Written", f"{result.path}, with model.bin and labels.txt beside it")

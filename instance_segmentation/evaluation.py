@@ -1,4 +1,4 @@
-"""Score a checkpoint or an IR on annotated images: one loop, one metric, one mask paste for both."""
+"""Score a checkpoint, an IR or an ONNX model on annotated images: one loop, one metric, one mask paste for all."""
 
 import statistics
 import tempfile
@@ -20,7 +20,7 @@ from instance_segmentation.report import (
 from instance_segmentation.templates.workdir import open_workdir
 from instance_segmentation.training import say_data
 
-IR_SUFFIXES = (".xml", ".bin")
+EXPORTED = (".xml", ".bin", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
 
     Args:
         work_dir: Folder made by `instantiate`.
-        load_weights: .pth, .xml, or .bin (its .xml lies beside it). Classes and input size come from it.
+        load_weights: .pth, .onnx, .xml, or .bin (its .xml lies beside it). Classes and input size come from it.
         test_ann_files, test_data_roots: Lists of COCO files and image folders.
         save_metrics_to: metrics.yaml to write or merge into; metrics.json is written beside it, unrounded.
         classes: Must equal the weights' classes when given.
@@ -120,7 +120,7 @@ def load_for_test(weights, config, trust):
     register("Evaluating")
     from instance_segmentation.engine.complexity import complexity_gflops, size_mp
     from instance_segmentation.engine.network import load_network
-    if weights.suffix not in IR_SUFFIXES:
+    if weights.suffix not in EXPORTED:
         model = load_network(weights, config=config, trust=trust)
         return model, (size_mp(model), complexity_gflops(model, model.input_size))
     from instance_segmentation.ir.detector import OpenVINODetector

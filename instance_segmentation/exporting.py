@@ -1,16 +1,19 @@
-"""Export a checkpoint as an OpenVINO IR and tell how to run it."""
+"""Export a checkpoint as an OpenVINO IR, and as ONNX if asked, and tell how to run it."""
 
+import tempfile
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import ExportError, WeightsError
 from instance_segmentation.evaluation import check_classes
-from instance_segmentation.report import say
+from instance_segmentation.report import progress, say
+from instance_segmentation.templates.catalogue import find_template
+from instance_segmentation.templates.weights import fetch
 from instance_segmentation.templates.workdir import open_workdir
 
 
 def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True, onnx=False, openvino_input_format="BGR",
-           fp16=False, test_ann_files=None, test_data_roots=None, parity_images=8, trust_checkpoint=False):
+           fp16=False, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8, trust_checkpoint=False):
     """Write model.xml and model.bin, after the exported graph found what the checkpoint finds.
 
     Args:
@@ -19,9 +22,10 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         save_model_to: Folder of the exported files.
         classes: Must equal the checkpoint's classes when given.
         openvino: Accepted for old scripts; an OpenVINO IR is always written.
-        onnx: Ask for ONNX, which does not exist yet.
+        onnx: Also write model.onnx, checked in the same way.
         openvino_input_format: Channel order that clients will send, `BGR` or `RGB`.
-        fp16: Store 16-bit weights: half the size.
+        fp16: Store 16-bit weights in the IR: half the size.
+        input_size: (height, width) in pixels, multiples of 32; the checkpoint's own when None.
         test_ann_files, test_data_roots: Images for the parity gate; noise images stand in without them.
         parity_images: How many of them to use.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
@@ -30,34 +34,101 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         An `ir.export.ExportResult`.
     """
     work, weights = open_workdir(work_dir), Path(load_weights)
-    if onnx:
-        raise ExportError("--onnx: this version writes OpenVINO IR only; leave --onnx out")
-    if weights.suffix in (".xml", ".bin"):
+    if weights.suffix in (".xml", ".bin", ".onnx"):
         raise WeightsError(f"--load-weights {weights}: is an exported model already; expected a .pth checkpoint")
     if bool(test_ann_files) != bool(test_data_roots):
         raise ExportError("--test-ann-files and --test-data-roots belong together; give both or neither")
-    from instance_segmentation.engine import register
-    register("Exporting")
-    from instance_segmentation.engine.network import load_network
-    from instance_segmentation.ir.export import export_ir
-    network = load_network(weights, config=work.config, trust=trust_checkpoint)
+    network = _network(weights, work.config, input_size, trust_checkpoint)
+    from instance_segmentation.ir.export import export_ir, origin_of, spread, write_onnx
     names = network.dataset_meta["classes"]
     check_classes(classes, names, weights)
     images = []
     if test_ann_files:
         images = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False).images
+    files = [image["file_name"] for image in images]
     result = export_ir(weights, save_model_to, network=network, template=work.template.name, fp16=fp16,
-                       channel_order=openvino_input_format, samples=[image["file_name"] for image in images],
-                       parity_images=parity_images)
+                       channel_order=openvino_input_format, samples=files, parity_images=parity_images)
     _tell(result, work, fp16)
+    if onnx:
+        written = write_onnx(network, Path(save_model_to) / "model.onnx", origin=origin_of(weights), template=work.template.name,
+                             channel_order=openvino_input_format, samples=spread(files, parity_images))
+        _tell_onnx(written)
     return result
+
+
+def convert_to_onnx(source, output, *, load_weights=None, input_size=None, trust_checkpoint=False):
+    """Write a template's or a work dir's network as ONNX, checked against the checkpoint on noise.
+
+    Args:
+        source: A work dir, or a template's name or path.
+        output: The .onnx file to write.
+        load_weights: A .pth checkpoint; by default the snapshot in the work dir, or the template's, which is downloaded.
+        input_size: (height, width) in pixels, multiples of 32; the checkpoint's own when None.
+        trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
+
+    Returns:
+        An `ir.export.ExportResult`.
+
+    Raises:
+        WeightsError: There are no weights, or they do not fit.
+        TemplateError: `source` is neither, or the input size is no multiple of 32.
+        ExportError: The network has no counterpart in ONNX, or the gate found a difference.
+    """
+    template = find_template(source)
+    with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
+        weights = Path(load_weights) if load_weights else snapshot_of(template, Path(folder))
+        network = _network(weights, template.path / template.config, input_size, trust_checkpoint)
+        from instance_segmentation.ir.export import origin_of, write_onnx
+        result = write_onnx(network, Path(output), origin=origin_of(weights), template=template.name)
+    _tell_onnx(result)
+    return result
+
+
+def snapshot_of(template, folder):
+    """The template's own weights: the file beside its template.yaml, or its snapshot, downloaded into `folder`.
+
+    Raises:
+        WeightsError: The template has none.
+        DownloadError: They cannot be had.
+    """
+    name = template.initial_weights
+    if name and (template.path / name).is_file():
+        return template.path / name
+    if template.snapshot is None or not template.snapshot.is_url:
+        raise WeightsError(f"{template.name}: comes without weights; give a checkpoint with --load-weights FILE")
+    with progress("snapshot") as show:
+        fetch(template.snapshot.source, folder / "snapshot.pth", size=template.snapshot.size, sha256=template.snapshot.sha256,
+              progress=show)
+    return folder / "snapshot.pth"
+
+
+def _network(weights, config, input_size, trust):
+    """The checkpoint's network, for another input size if asked."""
+    from instance_segmentation.engine import register
+    register("Exporting")
+    from instance_segmentation.engine.config import set_input_size
+    from instance_segmentation.engine.network import load_network
+    network = load_network(weights, config=config, trust=trust)
+    if input_size:
+        set_input_size(network.cfg, input_size)
+        network.input_size = tuple(input_size)
+    return network
+
+
+def _tell_onnx(result):
+    """Say what was written as ONNX, how it was checked and how to run it."""
+    height, width = result.info.input_size
+    say("Exported", f"{result.path}, ONNX of standard operators, {result.size_mb:.1f} MB")
+    say("Checked", f"in ONNX Runtime: {result.parity.summary()}")
+    say("Run it", f"onnxruntime.InferenceSession('{result.path}').run(None, {{'image': …}}), 'image' [1, 3, {height}, {width}] "
+        "float32 as for the IR")
 
 
 def _tell(result, work, fp16):
     """Say what was written, how it was checked, what it expects and how to run it."""
-    info, folder = result.info, result.xml.parent
+    info, folder = result.info, result.path.parent
     height, width = info.input_size
-    say("Exported", f"{result.xml} and model.bin, {'FP16' if fp16 else 'FP32'} weights, {result.size_mb:.1f} MB")
+    say("Exported", f"{result.path} and model.bin, {'FP16' if fp16 else 'FP32'} weights, {result.size_mb:.1f} MB")
     say("Checked", result.parity.summary())
     if not result.parity.real_images:
         say("", "Only noise was used: no images were given. Give your validation images to check on what matters: "
@@ -68,10 +139,10 @@ def _tell(result, work, fp16):
     say("Run it", "")
     order = "" if info.channel_order == "BGR" else "[..., ::-1]"
     for title, command in (
-            ("this tool", f"python {work.path / 'eval.py'} --load-weights {result.xml} --test-ann-files FILE --test-data-roots "
+            ("this tool", f"python {work.path / 'eval.py'} --load-weights {result.path} --test-ann-files FILE --test-data-roots "
              "DIR --save-metrics-to metrics.yaml"),
-            ("OpenVINO", f"openvino.compile_model('{result.xml}')(cv2.resize(cv2.imread('a.jpg'), ({width}, {height})){order}"
+            ("OpenVINO", f"openvino.compile_model('{result.path}')(cv2.resize(cv2.imread('a.jpg'), ({width}, {height})){order}"
              ".transpose(2, 0, 1)[None].astype('float32'))"),
-            ("Model API", f"model_api.models.Model.create_model('{result.xml}')(cv2.imread('a.jpg'){order})"),
-            ("OMZ demo", f"instance_segmentation_demo.py -m {result.xml} --labels {folder / 'labels.txt'} -i a.jpg")):
+            ("Model API", f"model_api.models.Model.create_model('{result.path}')(cv2.imread('a.jpg'){order})"),
+            ("OMZ demo", f"instance_segmentation_demo.py -m {result.path} --labels {folder / 'labels.txt'} -i a.jpg")):
         say("", f"  {title:<10} {command}")

@@ -16,10 +16,10 @@ EXAMPLE = """examples:
 
 def parser(work_dir=None):
     """Build the argument parser."""
-    result = verb_parser("eval", work_dir, "Compute COCO box and mask AP of a checkpoint (.pth) or an OpenVINO model "
-                         "(.xml or .bin) with the same code.", EXAMPLE)
+    result = verb_parser("eval", work_dir, "Compute COCO box and mask AP of a checkpoint (.pth), an OpenVINO model "
+                         "(.xml or .bin) or an ONNX model (.onnx) with the same code.", EXAMPLE)
     add_data(result, "test")
-    add_weights(result, ".pth, .xml or .bin; classes and input size come from it", required=True)
+    add_weights(result, ".pth, .xml, .bin or .onnx; classes and input size come from it", required=True)
     result.add_argument("--save-metrics-to", type=Path, required=True, metavar="FILE",
                         help="metrics.yaml (merged into an existing file); metrics.json beside it has every number")
     result.add_argument("--save-output-to", type=Path, metavar="DIR", help="draw the predictions on the images")

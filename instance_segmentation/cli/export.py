@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_classes, add_data, add_weights, verb_parser
+from instance_segmentation.cli.options import add_classes, add_data, add_input_size, add_weights, verb_parser
 from instance_segmentation.errors import ExportError
 
 EXAMPLE = """examples:
@@ -25,7 +25,9 @@ def parser(work_dir=None):
     result.add_argument("--openvino-input-format", choices=("BGR", "RGB"), default="BGR",
                         help="channel order of the images that will be sent to the model (default: BGR, as OpenCV reads)")
     result.add_argument("--openvino", action="store_true", help="accepted for old scripts; OpenVINO is always written")
-    result.add_argument("--onnx", action="store_true", help="not available in this version")
+    result.add_argument("--onnx", action="store_true", help="also write model.onnx: standard operators, for ONNX Runtime")
+    add_input_size(result, "network input of the exported model: one number, or height and width; multiples of 32 (default: "
+                   "the checkpoint's)")
     add_data(result, "test", required=False)
     result.add_argument("--parity-images", type=_count, default=8, metavar="N",
                         help="how many of these images checkpoint and exported model are compared on (default: 8)")

@@ -12,6 +12,7 @@ VERBS = {
     "train": "Fine-tune a work dir's network on your classes.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
     "export": "Export a checkpoint to OpenVINO and check that both agree.",
+    "convert_to_onnx": "Write a template's or a work dir's network as ONNX.",
     "compress": "Quantise to INT8 and hold the accuracy.",
     "quantize": "The same as compress.",
     "benchmark": "Time checkpoints and exported models side by side.",

@@ -52,11 +52,10 @@ class InputSize(argparse.Action):
         setattr(namespace, self.dest, (values[0], values[-1]))
 
 
-def add_input_size(parser):
+def add_input_size(parser, text="network input: one number, or height and width; multiples of 32. Smaller is faster and sees "
+                                "less. The checkpoint and the exported model remember it (default: the template's)"):
     """Add `--input-size`."""
-    parser.add_argument("--input-size", type=int, nargs="+", action=InputSize, metavar="PIXELS",
-                        help="network input: one number, or height and width; multiples of 32. Smaller is faster and "
-                             "sees less. The checkpoint and the exported model remember it (default: the template's)")
+    parser.add_argument("--input-size", type=int, nargs="+", action=InputSize, metavar="PIXELS", help=text)
 
 
 class KeyValues(argparse.Action):

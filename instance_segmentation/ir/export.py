@@ -1,4 +1,4 @@
-"""Write a checkpoint as an OpenVINO IR that passed the parity gate."""
+"""Write a network as an OpenVINO IR or an ONNX model that passed the parity gate."""
 
 import os
 import shutil
@@ -23,13 +23,13 @@ class ExportResult:
     """What was written.
 
     Attributes:
-        xml: The exported model; its weights, labels.txt and labels_nobg.txt lie beside it.
+        path: The exported model (.xml, or .onnx); an .xml's weights, and always labels.txt and labels_nobg.txt, lie beside it.
         info: Its IrInfo.
         parity: The gate's Parity of the written file.
-        size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin.
+        size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin, or of the .onnx.
     """
 
-    xml: Path
+    path: Path
     info: IrInfo
     parity: parity.Parity
     size_mb: float
@@ -61,23 +61,16 @@ def export_ir(weights, output_dir, *, network=None, config=None, template="", fp
         ExportError: The network is not supported, the gate found a difference, or the folder cannot be written.
     """
     model = network or load_network(weights, config=config, trust=trust)
-    record = file_record(weights)
-    origin = dict(tool="instance_segmentation", version=__version__, checkpoint=record["name"], sha256=record["sha256"],
-                  precision="FP16" if fp16 else "FP32")
-    return write_ir(model, output_dir, origin=origin, template=template, fp16=fp16, channel_order=channel_order,
-                    samples=spread(samples, parity_images), tolerance=tolerance)
+    return write_ir(model, output_dir, origin=origin_of(weights, "FP16" if fp16 else "FP32"), template=template, fp16=fp16,
+                    channel_order=channel_order, samples=spread(samples, parity_images), tolerance=tolerance)
 
 
 def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_order="BGR", samples=(), tolerance=None):
     """Export a network in memory; see `export_ir`."""
-    config = model.test_cfg.rcnn
-    info = IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
-                  confidence_threshold=config.score_thr, channel_order=channel_order,
-                  mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
-                  complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
+    info = describe(model, origin, template, channel_order)
     with beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
         graph = build_ir(model, channel_order)
-        set_rt_info(graph, rt_info(info, config.nms.iou_threshold))
+        set_rt_info(graph, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
         written, info = read_ir(folder / "model.xml")
         tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
@@ -89,6 +82,53 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
     return ExportResult(xml, info, found, size / 1e6)
+
+
+def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=()):
+    """Export a network in memory as ONNX of standard operators.
+
+    Args:
+        model: mmdet detector in eval mode with `input_size`.
+        output: The .onnx file; label files are written beside it.
+        origin, template, channel_order, samples: As of `export_ir`.
+
+    Returns:
+        An ExportResult.
+
+    Raises:
+        ExportError: As of `export_ir`; boxes may differ by 0.001 px at most.
+        MissingExtraError: The packages for ONNX are not installed.
+    """
+    from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata, stage_names
+    from instance_segmentation.ir.onnx_session import read_onnx
+    info, output = describe(model, origin, template, channel_order), Path(output)
+    with beside(output.parent) as folder:
+        proto = build_onnx(model, channel_order)
+        set_metadata(proto, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
+        (folder / output.name).write_bytes(proto.SerializeToString())
+        _, info = read_onnx(folder / output.name)
+        found = parity.compare(model, parity.OnnxGraph(folder / output.name, channel_order, stage_names(model)), samples,
+                               channel_order, parity.ONNX_TOLERANCE)
+        found.check(parity.ONNX_TOLERANCE)
+        write_labels(folder, info.classes)
+        replace_files(folder, output.parent, (output.name,))
+    return ExportResult(output, info, found, output.stat().st_size / 1e6)
+
+
+def describe(model, origin, template, channel_order):
+    """The IrInfo of a network."""
+    config = model.test_cfg.rcnn
+    return IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
+                  confidence_threshold=config.score_thr, channel_order=channel_order,
+                  mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
+                  complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
+
+
+def origin_of(weights, precision="FP32"):
+    """What the exported file says about where it comes from."""
+    record = file_record(weights)
+    return dict(tool="instance_segmentation", version=__version__, checkpoint=record["name"], sha256=record["sha256"],
+                precision=precision)
 
 
 def spread(items, count):
@@ -121,7 +161,7 @@ class beside:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def replace_files(folder, output):
+def replace_files(folder, output, model=("model.bin", "model.xml")):
     """Move the finished files to their place; the .xml goes last, so it never names weights that are not there yet."""
-    for name in ("labels.txt", "labels_nobg.txt", "model.bin", "model.xml"):
+    for name in ("labels.txt", "labels_nobg.txt", *model):
         os.replace(folder / name, output / name)

@@ -80,11 +80,12 @@ class MaskHead(nn.Module):
     def forward(self, features, labels):
         """Return the probabilities."""
         hidden, factor = self._hidden(features)  # [N, h, w, factor², C]
-        count, height, width = hidden.shape[:3]
+        height, width, channels = int(hidden.shape[1]), int(hidden.shape[2]), int(hidden.shape[-1])  # N alone varies
         labels = labels * 0 if self.head.class_agnostic else labels
-        logits = hidden.reshape(count, -1, hidden.shape[-1]) @ self.own(labels)[:, :, None] + self.bias(labels)[:, None]
-        blocks = logits.reshape(count, height, width, factor, factor).transpose(2, 3)
-        return blocks.reshape(count, height * factor, width * factor).sigmoid()
+        pixels = hidden.reshape(-1, height * width * factor ** 2, channels)
+        logits = pixels @ self.own(labels)[:, :, None] + self.bias(labels)[:, None]
+        blocks = logits.reshape(-1, height, width, factor, factor).transpose(2, 3)
+        return blocks.reshape(-1, height * factor, width * factor).sigmoid()
 
     def _hidden(self, features):
         """What the last layer sees, as blocks of factor × factor pixels, channels last."""

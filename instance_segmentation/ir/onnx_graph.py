@@ -14,6 +14,7 @@ from torch import nn
 from instance_segmentation.errors import MissingExtraError
 from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
+from instance_segmentation.ir.onnx_session import PREFIX
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17
@@ -52,6 +53,12 @@ def build_onnx(model, channel_order="BGR"):
     del proto.graph.output[len(OUTPUTS):]
     onnx.checker.check_model(proto)
     return proto
+
+
+def set_metadata(proto, entries):
+    """Write `model_info` entries (key → text) into an onnx.ModelProto, in place, where Model API looks for them."""
+    import onnx
+    onnx.helper.set_model_props(proto, {f"{PREFIX}{key}": text for key, text in entries.items()})
 
 
 def stage_names(model):
@@ -169,8 +176,9 @@ class NonMaxSuppression(torch.autograd.Function):
         """Name the operator; every box may be kept."""
         def constant(value, dtype):
             return g.op("Constant", value_t=torch.tensor([value], dtype=dtype))
-        return g.op("NonMaxSuppression", boxes, scores, constant(torch.iinfo(torch.int32).max, torch.int64),
+        kept = g.op("NonMaxSuppression", boxes, scores, constant(torch.iinfo(torch.int32).max, torch.int64),
                     constant(iou_threshold, torch.float32), constant(score_threshold, torch.float32))
+        return kept.setType(boxes.type().with_dtype(torch.int64).with_sizes([None, 3]))  # not the number seen while tracing
 
 
 class AlignRoIs(torch.autograd.Function):
@@ -188,6 +196,8 @@ class AlignRoIs(torch.autograd.Function):
         count = symbolic_helper._size_helper(g, boxes, g.op("Constant", value_t=torch.tensor(0)))
         batch = g.op("Expand", g.op("Constant", value_t=torch.tensor([0])), symbolic_helper._reshape_helper(g, count, [1]))
         height, width = layer.output_size
-        return g.op("RoiAlign", features, boxes, batch, output_height_i=height, output_width_i=width, mode_s="avg",
-                    sampling_ratio_i=int(layer.sampling_ratio), spatial_scale_f=float(layer.spatial_scale),
-                    coordinate_transformation_mode_s="half_pixel" if layer.aligned else "output_half_pixel")
+        crops = g.op("RoiAlign", features, boxes, batch, output_height_i=height, output_width_i=width, mode_s="avg",
+                     sampling_ratio_i=int(layer.sampling_ratio), spatial_scale_f=float(layer.spatial_scale),
+                     coordinate_transformation_mode_s="half_pixel" if layer.aligned else "output_half_pixel")
+        channels = symbolic_helper._get_tensor_dim_size(features, 1)
+        return crops.setType(features.type().with_sizes([None, channels, height, width]))

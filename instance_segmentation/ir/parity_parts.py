@@ -72,15 +72,14 @@ class OnnxGraph:
     """The ONNX model with its intermediate results as further outputs, in ONNX Runtime.
 
     Args:
-        proto: The onnx.ModelProto as read from its file.
+        path: The .onnx file.
         channel_order: What it expects, `BGR` or `RGB`.
         names: Names of the intermediate results, in the order of `Stages`.
     """
 
-    def __init__(self, proto, channel_order, names):
+    def __init__(self, path, channel_order, names):
         import onnx
-        wide = onnx.ModelProto()
-        wide.CopyFrom(proto)
+        wide = onnx.load(path)
         wide.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
         self.run, self.channel_order, self.levels = OnnxSession(wide.SerializeToString()), channel_order, (len(names) - 3) // 2
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.component
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     from instance_segmentation.ir.export import write_ir
-    return write_ir(speaking_network(["a", "b"], (64, 96)), tmp_path_factory.mktemp("export"), origin=dict(precision="FP32")).xml
+    return write_ir(speaking_network(["a", "b"], (64, 96)), tmp_path_factory.mktemp("export"), origin=dict(precision="FP32")).path
 
 
 @pytest.fixture

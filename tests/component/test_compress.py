@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -12,6 +11,7 @@ import pytest
 
 from instance_segmentation import api
 from instance_segmentation.errors import ExportError, MissingExtraError
+from instance_segmentation.ir.speed import Timing
 from tests.component.speaking import speaking_network
 
 pytestmark = pytest.mark.component
@@ -24,7 +24,7 @@ def fp32(tmp_path_factory):
     """The .xml of an exported speaking network."""
     from instance_segmentation.ir.export import write_ir
     return write_ir(speaking_network(CLASSES, (96, 128)), tmp_path_factory.mktemp("fp32"), template=TEMPLATE,
-                    origin=dict(tool="test", precision="FP32")).xml
+                    origin=dict(tool="test", precision="FP32")).path
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def aps(monkeypatch):
         monkeypatch.setattr("instance_segmentation.compressing._Trial.segm_ap",
                             lambda self, xml: left.pop(0) if len(left) > 1 else left[0])
         monkeypatch.setattr("instance_segmentation.ir.speed.measure",
-                            lambda models, images: [SimpleNamespace(ms=10.0, images_per_s=1.0)] * 3)
+                            lambda contenders, runs: [Timing(each.name, 10.0, 9.0, 11.0, 100.0, each.size_mb) for each in contenders])
     return script
 
 
@@ -66,7 +66,7 @@ def test_the_whole_way(ask, tmp_path, capsys):
     from instance_segmentation.ir.info import read_ir
     from instance_segmentation.ir.quantize import coordinate_names, parts
     result = ask(tmp_path, max_drop=1.0)
-    model, info = read_ir(result.xml)
+    model, info = read_ir(result.path)
     assert (info.classes, info.input_size, info.template, info.channel_order) == (CLASSES, (96, 128), TEMPLATE, "BGR")
     assert info.origin == dict(tool="test", precision="INT8", calibration_images=result.calibration_images, float32_parts=[])
     assert model.get_rt_info(["model_info", "model_type"]).value == "MaskRCNN"
@@ -77,8 +77,8 @@ def test_the_whole_way(ask, tmp_path, capsys):
     assert {"proposals", "candidate_boxes", "candidate_scores"} <= float_names
     assert not [name for name in quantised(source) if re.match("proposals|ROIAlign|Subtract|Select", name)]
     assert {"neck", "RPN", "box head", "mask head", "backbone stage 4"} <= set(parts(source, float_names))
-    assert [row.title for row in result.variants] == ["FP32", "FP16", "INT8"]
-    assert result.variants[2].size_mb < result.variants[1].size_mb < 0.6 * result.variants[0].size_mb
+    assert [row.timing.name for row in result.variants] == ["FP32", "FP16", "INT8"]
+    assert result.variants[2].timing.size_mb < result.variants[1].timing.size_mb < 0.6 * result.variants[0].timing.size_mb
     out = capsys.readouterr().out
     assert re.search(r"segm AP +ΔAP +ms/image +faster +images/s +MB", out)
     assert len(re.findall(r"^(?:FP32|FP16|INT8) .*x", out, re.MULTILINE)) == 3
@@ -120,7 +120,7 @@ def test_worst_part_goes_back_to_float32(ask, aps, no_calibration, tmp_path, cap
     result = ask(tmp_path, max_drop=0.01)
     (title, layers), = result.reverted.items()
     assert title.startswith("backbone") and layers
-    own = json.loads(ov.Core().read_model(result.xml).get_rt_info(["model_info", "instseg_export"]).value)
+    own = json.loads(ov.Core().read_model(result.path).get_rt_info(["model_info", "instseg_export"]).value)
     assert own["origin"]["float32_parts"] == [title]
     out = capsys.readouterr().out
     assert f"In float32  {title}, {len(layers)} layers: " in out and "ΔAP -0.2000" in out

@@ -36,7 +36,7 @@ def test_gate_ran_on_noise_and_says_so(exported):
 
 
 def test_rt_info(exported):
-    model = ov.Core().read_model(exported.xml)
+    model = ov.Core().read_model(exported.path)
     info = dict(model.get_rt_info(["model_info"]).value)
     own = json.loads(info.pop("instseg_export"))
     assert json.loads(info.pop("label_info")) == dict(
@@ -51,28 +51,28 @@ def test_rt_info(exported):
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
 def test_info_round_trip(exported, suffix):
     from instance_segmentation.ir.info import read_ir
-    _, info = read_ir(exported.xml.with_suffix(suffix))
+    _, info = read_ir(exported.path.with_suffix(suffix))
     assert (info.classes, info.input_size, info.template) == (CLASSES, (128, 160), "small-template")
     assert info == exported.info
 
 
 def test_label_files(exported):
-    assert (exported.xml.parent / "labels.txt").read_text("utf-8") == "background\nripe fruit\nBlüte\nleaf\n"
-    assert (exported.xml.parent / "labels_nobg.txt").read_text("utf-8") == "ripe fruit\nBlüte\nleaf\n"
+    assert (exported.path.parent / "labels.txt").read_text("utf-8") == "background\nripe fruit\nBlüte\nleaf\n"
+    assert (exported.path.parent / "labels_nobg.txt").read_text("utf-8") == "ripe fruit\nBlüte\nleaf\n"
 
 
 @pytest.mark.parametrize("present", [".xml", ".bin"])
 def test_half_a_pair(exported, tmp_path, present):
     from instance_segmentation.ir.info import read_ir
-    shutil.copy(exported.xml.with_suffix(present), tmp_path)
+    shutil.copy(exported.path.with_suffix(present), tmp_path)
     with pytest.raises(WeightsError, match="no such file. An OpenVINO model is a pair"):
         read_ir(tmp_path / f"model{present}")
 
 
 def test_damaged_xml(exported, tmp_path):
     from instance_segmentation.ir.info import read_ir
-    shutil.copy(exported.xml.with_suffix(".bin"), tmp_path)
-    (tmp_path / "model.xml").write_text(exported.xml.read_text()[:2000])
+    shutil.copy(exported.path.with_suffix(".bin"), tmp_path)
+    (tmp_path / "model.xml").write_text(exported.path.read_text()[:2000])
     with pytest.raises(WeightsError, match="not a readable OpenVINO model"):
         read_ir(tmp_path / "model.xml")
 

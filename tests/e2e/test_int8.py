@@ -21,7 +21,7 @@ def test_int8_holds_the_accuracy_of_a_trained_network(tmp_path):
     fp32, _, int8 = result.variants
     assert fp32.segm_ap > 0.2
     assert fp32.segm_ap - int8.segm_ap <= 0.01
-    assert int8.size_mb < 0.5 * fp32.size_mb
-    again = api.evaluate(work_dir, load_weights=result.xml, test_ann_files=[data / "val.json"], test_data_roots=[data / "val"],
+    assert int8.timing.size_mb < 0.5 * fp32.timing.size_mb
+    again = api.evaluate(work_dir, load_weights=result.path, test_ann_files=[data / "val.json"], test_data_roots=[data / "val"],
                          save_metrics_to=work_dir / "int8.yaml")
     assert again.metrics["segm/AP"] == pytest.approx(int8.segm_ap, abs=1e-4)

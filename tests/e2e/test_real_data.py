@@ -17,7 +17,7 @@ def agree(work_dir, checkpoint, ann_file, images):
     test = dict(test_ann_files=[ann_file], test_data_roots=[images])
     before = api.evaluate(work_dir, load_weights=checkpoint, save_metrics_to=work_dir / "checkpoint.yaml", **test)
     exported = api.export(work_dir, load_weights=checkpoint, save_model_to=work_dir / "export", **test)
-    after = api.evaluate(work_dir, load_weights=exported.xml, save_metrics_to=work_dir / "ir.yaml", **test)
+    after = api.evaluate(work_dir, load_weights=exported.path, save_metrics_to=work_dir / "ir.yaml", **test)
     for key in AP:
         assert abs(before.metrics[key] - after.metrics[key]) <= 0.001, key
     return before.metrics, after.metrics, exported.parity
