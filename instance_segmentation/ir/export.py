@@ -96,7 +96,7 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         An ExportResult.
 
     Raises:
-        ExportError: As of `export_ir`; boxes may differ by 0.001 px at most.
+        ExportError: As of `export_ir`.
         MissingExtraError: The packages for ONNX are not installed.
     """
     from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata, stage_names
@@ -108,8 +108,8 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         (folder / output.name).write_bytes(proto.SerializeToString())
         _, info = read_onnx(folder / output.name)
         found = parity.compare(model, parity.OnnxGraph(folder / output.name, channel_order, stage_names(model)), samples,
-                               channel_order, parity.ONNX_TOLERANCE)
-        found.check(parity.ONNX_TOLERANCE)
+                               channel_order)
+        found.check()
         write_labels(folder, info.classes)
         replace_files(folder, output.parent, (output.name,))
     return ExportResult(output, info, found, output.stat().st_size / 1e6)

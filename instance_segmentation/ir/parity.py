@@ -29,7 +29,7 @@ class Tolerance:
         box_px: Corner coordinates, in pixels of the network's input.
         score: Scores.
         mask_iou: Lowest IoU of two pasted masks (pixels of the image).
-        maps: Values of the RPN's maps (logits and deltas).
+        maps: Values of the RPN's maps (logits and deltas), of which the largest is 100 or less; in proportion above.
         unexplained: Share of detections that may lack a partner without an excuse.
         pair_px: Detections whose corners differ by more are not taken for the same one.
     """
@@ -42,7 +42,6 @@ class Tolerance:
     pair_px: float = 0.5
 
 
-ONNX_TOLERANCE = Tolerance(box_px=1e-3)
 FP16_TOLERANCE = Tolerance(box_px=2.0, score=0.05, mask_iou=0.9, maps=0.2, unexplained=0.1, pair_px=4.0)
 
 
