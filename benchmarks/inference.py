@@ -11,6 +11,7 @@ for all.
 import argparse
 import os
 import sys
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -50,9 +51,10 @@ def serve(pipe, weights, side, image):
     model = network(weights, side)
     contender = eager(model, prepared(image, model.input_size))
     pipe.send("ready")
-    while pipe.recv():
-        contender.call()
-        pipe.send("done")
+    with suppress(EOFError):  # the parent is done
+        while pipe.recv():
+            contender.call()
+            pipe.send("done")
 
 
 def stock_process(weights, side, image):
