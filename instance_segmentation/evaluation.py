@@ -25,7 +25,11 @@ IR_SUFFIXES = (".xml", ".bin")
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Metrics in [0, 1] (NaN: no ground truth), the median latency of one image, and the network's facts."""
+    """Metrics in [0, 1] (NaN: no ground truth), the median latency of one image, and the network's facts.
+
+    The latency is that of an image which is alone in the model, from the resized image to its masks; an IR takes several at a
+    time after the first few, and finishes more images per second than the latency says.
+    """
 
     metrics: dict
     classes: tuple
