@@ -114,9 +114,9 @@ class _Trial:
     def segm_ap(self, xml):
         """Segm AP of an IR on the validation images, NaN without ground truth."""
         from instance_segmentation.engine.evaluation import run_test
-        from instance_segmentation.ir.detector import OpenVINODetector
+        from instance_segmentation.ir.detector import ExportedDetector
         with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-            metrics, _, _ = run_test(OpenVINODetector(xml), self.cfg, self.val, Path(folder), 0)
+            metrics, _, _ = run_test(ExportedDetector(xml), self.cfg, self.val, Path(folder), 0)
         return metrics["segm/AP"]
 
     def hold_accuracy(self, files, max_drop):

@@ -25,7 +25,11 @@ EXPORTED = (".xml", ".bin", ".onnx")
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Metrics in [0, 1] (NaN: no ground truth), the median latency of one image, and the network's facts."""
+    """Metrics in [0, 1] (NaN: no ground truth), the median latency of one image, and the network's facts.
+
+    The latency is that of an image which is alone in the model, from the resized image to its masks; an IR takes several at a
+    time after the first few, and finishes more images per second than the latency says.
+    """
 
     metrics: dict
     classes: tuple
@@ -123,6 +127,6 @@ def load_for_test(weights, config, trust):
     if weights.suffix not in EXPORTED:
         model = load_network(weights, config=config, trust=trust)
         return model, (size_mp(model), complexity_gflops(model, model.input_size))
-    from instance_segmentation.ir.detector import OpenVINODetector
-    model = OpenVINODetector(weights)
+    from instance_segmentation.ir.detector import ExportedDetector
+    model = ExportedDetector(weights)
     return model, (model.size_mp, model.complexity_gflops)

@@ -27,4 +27,12 @@ def register(purpose="This command"):
         raise MissingExtraError("train", purpose) from error
     from instance_segmentation.engine.memory import keep_freed_memory
     keep_freed_memory()
-    from instance_segmentation.engine import dataset, drawing, keep_checkpoints, mask_head, metrics, progress  # noqa: F401
+    from instance_segmentation.engine import (  # noqa: F401
+        dataset,
+        drawing,
+        keep_checkpoints,
+        mask_head,
+        metrics,
+        progress,
+        test_loop,
+    )

@@ -14,7 +14,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
     """Evaluate a model.
 
     Args:
-        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w).
+        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w). If it has `stream`, several images are
+            on the way at a time (see `PipelinedTestLoop`).
         cfg: The work dir's Config, for the data pipeline.
         annotations: `coco.Annotations` in the model's class order.
         folder: An existing folder for temporary files.
@@ -22,7 +23,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
         drawings: Folder for pictures with the detections, or None.
 
     Returns:
-        Metrics (key → float in [0, 1]), seconds per image of `test_step`, and all detections as COCO results.
+        Metrics (key → float in [0, 1]), seconds per image of each `test_step` (with `stream`, of the first ones, which run
+        alone), and all detections as COCO results.
     """
     cfg = Config(cfg.to_dict())
     set_input_size(cfg, model.input_size)
@@ -33,7 +35,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
         hooks.append(dict(type="DrawPredictionsHook", output=str(drawings), root=root, classes=annotations.classes))
     runner = FineTuneRunner(
         model=model, work_dir=str(folder), test_dataloader=test_loader(cfg, truth, annotations.classes, num_workers),
-        test_cfg=dict(type="TestLoop"), default_scope="mmdet", custom_hooks=hooks, default_hooks=dict(checkpoint=None),
+        test_cfg=dict(type="PipelinedTestLoop" if hasattr(model, "stream") else "TestLoop"),
+        default_scope="mmdet", custom_hooks=hooks, default_hooks=dict(checkpoint=None),
         test_evaluator=dict(type="CocoSegmMetric", ann_file=str(truth), results_file=str(found)),
         visualizer=dict(type="Visualizer", vis_backends=[]), experiment_name=f"test_{time.monotonic_ns()}")
     seconds = time_steps(model)

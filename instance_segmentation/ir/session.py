@@ -1,4 +1,6 @@
-"""Compiling an exported model for a device. Needs no torch."""
+"""Compiling an exported model for a device, and running it. Needs no torch."""
+
+from collections import deque
 
 from instance_segmentation.errors import WeightsError
 
@@ -24,3 +26,40 @@ def compile_ir(model, device="CPU", options=None):
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
                            f"Devices of this machine: {', '.join(core.available_devices)}") from error
+
+
+def infer_ahead(compiled, inputs):
+    """Infer several images at a time, as many as the device likes.
+
+    Args:
+        compiled: An ov.CompiledModel; anything else that can be called with an image works too, one image after the other.
+        inputs: Iterable of (item, image), an image being [1, 3, H, W] of any number type and the item whatever belongs to it.
+
+    Yields:
+        (item, outputs) in the order of the inputs. The outputs, by name, may be views that live until the next step.
+
+    Raises:
+        RuntimeError: OpenVINO failed on an image; it comes when that image's turn comes. So does what `inputs` raises.
+    """
+    if not hasattr(compiled, "create_infer_request"):
+        yield from ((item, compiled(image)) for item, image in inputs)
+        return
+    # one more than run at the same time: the device has work while the caller looks at the outputs of the oldest
+    number = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+    idle, running = [compiled.create_infer_request() for _ in range(number)], deque()
+    for item, image in inputs:
+        if not idle:
+            yield from _oldest(running, idle)
+        request = idle.pop()
+        request.start_async(image)
+        running.append((item, request))
+    while running:
+        yield from _oldest(running, idle)
+
+
+def _oldest(running, idle):
+    """Wait for the first of `running`, yield its item and outputs, and make its request idle."""
+    item, request = running.popleft()
+    request.wait()
+    yield item, request.results
+    idle.append(request)

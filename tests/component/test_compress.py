@@ -50,8 +50,8 @@ def aps(monkeypatch):
         left = list(values)
         monkeypatch.setattr("instance_segmentation.compressing._Trial.segm_ap",
                             lambda self, xml: left.pop(0) if len(left) > 1 else left[0])
-        monkeypatch.setattr("instance_segmentation.ir.speed.measure",
-                            lambda contenders, runs: [Timing(each.name, 10.0, 9.0, 11.0, 100.0, each.size_mb) for each in contenders])
+        monkeypatch.setattr("instance_segmentation.ir.speed.measure", lambda contenders, runs: [
+            Timing(each.name, 10.0, 9.0, 11.0, 100.0, each.size_mb) for each in contenders])
     return script
 
 

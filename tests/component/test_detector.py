@@ -1,4 +1,4 @@
-"""OpenVINODetector in the checkpoint's place."""
+"""ExportedDetector in the checkpoint's place."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def detector(request, network, tmp_path_factory):
     from instance_segmentation.ir.export import write_ir
     folder = tmp_path_factory.mktemp("ir")
     write_ir(network, folder, origin={}, channel_order=request.param)
-    return MODELS.build(dict(type="OpenVINODetector", xml=str(folder / "model.xml"))).eval()
+    return MODELS.build(dict(type="ExportedDetector", path=str(folder / "model.xml"))).eval()
 
 
 def batch(image, ori_shape):

@@ -82,13 +82,13 @@ def test_damaged_file_is_named(tmp_path):
 def test_detector_answers_like_the_ir(network, exported, tmp_path):
     from mmdet.structures import DetDataSample
 
-    from instance_segmentation.ir.detector import OpenVINODetector
+    from instance_segmentation.ir.detector import ExportedDetector
     from instance_segmentation.ir.export import write_ir
     image = torch.from_numpy(photo_like((96, 128), 1)).permute(2, 0, 1)
     answers = []
     for path in (exported.path, write_ir(network, tmp_path, origin={}).path):
         sample = DetDataSample(metainfo=dict(scale_factor=(0.5, 0.5), ori_shape=(192, 256)))
-        answers.append(OpenVINODetector(path)(image[None], [sample])[0].pred_instances)
+        answers.append(ExportedDetector(path)(image[None], [sample])[0].pred_instances)
     one, other = answers
     assert len(one) == len(other) > 5
     assert (one.bboxes - other.bboxes).abs().max() < 1e-2 and torch.equal(one.labels, other.labels)
