@@ -1,8 +1,21 @@
 """Compiling an exported model for a device, and running it. Needs no torch."""
 
 from collections import deque
+from functools import cache
 
 from instance_segmentation.errors import WeightsError
+
+
+@cache
+def core():
+    """The process's one ov.Core.
+
+    It lives as long as the process: OpenVINO's CPU plugin gives the thread that loads it a larger signal stack, and frees that
+    stack with the last Core, in whatever thread the garbage collector runs by then. The next signal, for example from a data
+    loader's process that ends, would kill the first thread.
+    """
+    import openvino as ov
+    return ov.Core()
 
 
 def compile_ir(model, device="CPU", options=None):
@@ -18,14 +31,12 @@ def compile_ir(model, device="CPU", options=None):
     Raises:
         WeightsError: The device does not exist or cannot run the model.
     """
-    import openvino as ov
-    core = ov.Core()
     defaults = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     try:
-        return core.compile_model(model, device, {**defaults, **(options or {})})
+        return core().compile_model(model, device, {**defaults, **(options or {})})
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
-                           f"Devices of this machine: {', '.join(core.available_devices)}") from error
+                           f"Devices of this machine: {', '.join(core().available_devices)}") from error
 
 
 def infer_ahead(compiled, inputs):
