@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
-from instance_segmentation.ir.session import core
+from instance_segmentation.ir.core import core
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
 

@@ -1,21 +1,9 @@
 """Compiling an exported model for a device, and running it. Needs no torch."""
 
 from collections import deque
-from functools import cache
 
 from instance_segmentation.errors import WeightsError
-
-
-@cache
-def core():
-    """The process's one ov.Core.
-
-    It lives as long as the process: OpenVINO's CPU plugin gives the thread that loads it a larger signal stack, and frees that
-    stack with the last Core, in whatever thread the garbage collector runs by then. The next signal, for example from a data
-    loader's process that ends, would kill the first thread.
-    """
-    import openvino as ov
-    return ov.Core()
+from instance_segmentation.ir.core import core
 
 
 def compile_ir(model, device="CPU", options=None):
