@@ -1,12 +1,12 @@
 """Quantise a network to INT8, hold its accuracy, and show FP32, FP16 and INT8 side by side."""
 
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import ExportError, TemplateError
+from instance_segmentation.evaluation import detect
 from instance_segmentation.report import number, say, table
 from instance_segmentation.templates.workdir import open_workdir
 
@@ -113,11 +113,8 @@ class _Trial:
 
     def segm_ap(self, xml):
         """Segm AP of an IR on the validation images, NaN without ground truth."""
-        from instance_segmentation.engine.evaluation import run_test
         from instance_segmentation.ir.detector import ExportedDetector
-        with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-            metrics, _, _ = run_test(ExportedDetector(xml), self.cfg, self.val, Path(folder), 0)
-        return metrics["segm/AP"]
+        return detect(ExportedDetector(xml), self.cfg, self.val)[0]["segm/AP"]
 
     def hold_accuracy(self, files, max_drop):
         """Quantise, and return parts to float32, the most harmful first, until the accuracy holds.
