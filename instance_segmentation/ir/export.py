@@ -152,17 +152,17 @@ def write_labels(folder, classes):
 
 
 class beside:
-    """A temporary folder on the same file system as `output_dir`, removed at the end."""
+    """A temporary folder on the same file system as `output_dir`, which `flag` names; removed at the end."""
 
-    def __init__(self, output_dir):
-        self.output = Path(output_dir)
+    def __init__(self, output_dir, flag="--save-model-to"):
+        self.output, self.flag = Path(output_dir), flag
 
     def __enter__(self):
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self.folder = Path(tempfile.mkdtemp(prefix=".export-", dir=self.output))
         except OSError as error:
-            raise ExportError(f"--save-model-to {self.output}: cannot be written: {error.strerror}") from error
+            raise ExportError(f"{self.flag} {self.output}: cannot be written: {error.strerror}") from error
         return self.folder
 
     def __exit__(self, *error):

@@ -26,7 +26,7 @@ def read_limits(model):
         ExportError: The graph is not one of this package.
     """
     count, scores = _places(model)
-    return Limits(int(_value(count)), float(_value(scores[0])))
+    return Limits(_value(count), round(_value(scores[0]), 6))  # float32 holds 0.05 as 0.05000000074
 
 
 def set_limits(model, limits):
