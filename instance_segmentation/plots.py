@@ -37,8 +37,8 @@ def accuracy_against_time(plan_json, output_png):
     """Draw the points of a plan.
 
     Args:
-        plan_json: As `instseg plan` writes it: `points`, each with `precision`, `proposals`, `segm_ap`, `ms`, `pareto` and
-            `recommended`.
+        plan_json: As `instseg plan` writes it: `points`, each with `precision`, `proposals`, `score_threshold`,
+            `segm_ap`, `ms`, `pareto` and `recommended`.
         output_png: The picture.
     """
     import matplotlib
@@ -52,11 +52,11 @@ def accuracy_against_time(plan_json, output_png):
         own = [point for point in points if point["precision"] == precision]
         axes.scatter([point["ms"] for point in own], [point["segm_ap"] for point in own], label=precision)
     for point in points:
-        axes.annotate(f"{point['proposals']}", (point["ms"], point["segm_ap"]), fontsize=7, xytext=(4, 4),
+        axes.annotate(f"{point['proposals']}, {point['score_threshold']:g}", (point["ms"], point["segm_ap"]), fontsize=7, xytext=(4, 4),
                       textcoords="offset points")
         if point["recommended"]:
             axes.scatter(point["ms"], point["segm_ap"], s=160, facecolors="none", edgecolors="k", label="recommended")
-    axes.set(title="Numbers beside the points: proposals", xlabel="milliseconds per image", ylabel="segm AP")
+    axes.set(title="Beside the points: proposals, score threshold", xlabel="milliseconds per image", ylabel="segm AP")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(output_png, dpi=110)

@@ -15,8 +15,8 @@ EXAMPLE = """examples:
 def parser():
     """Build the argument parser."""
     result = verb_parser("plan", None, "Try numbers of region proposals, score thresholds and precisions on validation images, "
-                         "then streams and threads; print segm AP against milliseconds, mark what nothing beats, and recommend the "
-                         "fastest within --max-drop of the best AP. The graph itself is changed: no training, no checkpoint.",
+                         "then streams and threads; print segm AP against milliseconds, mark what nothing beats, and recommend "
+                         "the fastest within --max-drop of the best AP. The graph itself is changed: no training, no checkpoint.",
                          EXAMPLE)
     result.add_argument("--load-weights", type=Path, required=True, metavar="FILE", help=".xml of an export")
     result.add_argument("--int8", type=Path, metavar="FILE", help=".xml of its INT8 counterpart, to be compared too")
