@@ -154,19 +154,21 @@ class _Sweep:
     def time(self, points, runs):
         """The points with their times.
 
-        The networks of a group take turns, and the first point is in every group: its times are those of the first group, and
-        the others' are in proportion to it within their own, so that a slow spell of the machine cancels out.
+        The networks of a group take turns, and the first point is in every group. Times are in proportion to it within the own
+        group, and its own are the median of all groups: so a slow spell of the machine cancels out.
         """
+        import numpy as np
+
         from instance_segmentation.ir.speed import measure
-        anchor, timed = None, []
+        firsts, ratios = [], [(1.0, 1.0)]
         for start in range(1, max(len(points), 2), GROUP - 1):
             group = [points[0], *points[start:start + GROUP - 1]]
             timings = measure([self._contender(point) for point in group], runs)
-            base, anchor = timings[0], anchor or timings[0]
-            timed += [replace(point, ms=anchor.median * own.median / base.median,
-                              images_per_second=anchor.images_per_second * own.images_per_second / base.images_per_second)
-                      for point, own in zip(group, timings, strict=True)][1 if timed else 0:]
-        return timed
+            pairs = np.array([(timing.median, timing.images_per_second) for timing in timings])
+            firsts.append(pairs[0])
+            ratios += (pairs[1:] / pairs[0]).tolist()
+        times = (np.median(firsts, 0) * ratios).tolist()
+        return [replace(point, ms=ms, images_per_second=rate) for point, (ms, rate) in zip(points, times, strict=True)]
 
     def _contender(self, point, options=None):
         from instance_segmentation.ir.speed import openvino_contender

@@ -52,8 +52,8 @@ def accuracy_against_time(plan_json, output_png):
         own = [point for point in points if point["precision"] == precision]
         axes.scatter([point["ms"] for point in own], [point["segm_ap"] for point in own], label=precision)
     for point in points:
-        axes.annotate(f"{point['proposals']}, {point['score_threshold']:g}", (point["ms"], point["segm_ap"]), fontsize=7, xytext=(4, 4),
-                      textcoords="offset points")
+        axes.annotate(f"{point['proposals']}, {point['score_threshold']:g}", (point["ms"], point["segm_ap"]), xytext=(4, 4),
+                      textcoords="offset points", fontsize=7)
         if point["recommended"]:
             axes.scatter(point["ms"], point["segm_ap"], s=160, facecolors="none", edgecolors="k", label="recommended")
     axes.set(title="Beside the points: proposals, score threshold", xlabel="milliseconds per image", ylabel="segm AP")

@@ -27,10 +27,10 @@ def best_f1(scores, hits, objects, lowest=0.0):
     Returns:
         A Threshold halfway to the next lower score, so that rounding decides nothing; None when no detection is a hit.
     """
-    order = np.argsort(-scores, kind="stable")
-    scores, found = np.append(scores[order], lowest), np.cumsum(hits[order])
     if not hits.any():
         return None
+    order = np.argsort(-scores, kind="stable")
+    scores, found = np.append(scores[order], lowest), np.cumsum(hits[order])
     last = np.flatnonzero(np.diff(scores) < 0)  # of each run of equal scores: a threshold takes all of them or none
     f1 = 2 * found[last] / (last + 1 + objects)
     best = last[np.argmax(f1)]
