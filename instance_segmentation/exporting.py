@@ -41,13 +41,15 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     if bool(test_ann_files) != bool(test_data_roots):
         raise ExportError("--test-ann-files and --test-data-roots belong together; give both or neither")
     network = _network(weights, work.config, input_size, trust_checkpoint)
+    from instance_segmentation.engine.config import read_config
     from instance_segmentation.ir.export import export_ir, origin_of, spread, write_onnx
     names = network.dataset_meta["classes"]
     check_classes(classes, names, weights)
     files, judge = [], None
     if test_ann_files:
         annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False)
-        files, judge = [image["file_name"] for image in annotations.images], partial(find_thresholds, work, annotations)
+        files = [image["file_name"] for image in annotations.images]
+        judge = partial(find_thresholds, read_config(work.config), annotations)
     result = export_ir(weights, save_model_to, network=network, template=work.template.name, fp16=fp16,
                        channel_order=openvino_input_format, samples=files, parity_images=parity_images, judge=judge)
     _tell(result, work, fp16)
@@ -105,11 +107,11 @@ def snapshot_of(template, folder):
     return folder / "snapshot.pth"
 
 
-def find_thresholds(work, annotations, xml):
+def find_thresholds(cfg, annotations, xml):
     """The scores from which an IR's detections are worth showing, by best F1 at mask IoU 0.5; printed as a table.
 
     Args:
-        work: The work dir.
+        cfg: The work dir's Config.
         annotations: `coco.Annotations` in the model's class order.
         xml: The IR.
 
@@ -117,18 +119,17 @@ def find_thresholds(work, annotations, xml):
         The fields of IrInfo to store: `confidence_threshold` and `class_thresholds`, where a class without a hit takes that of
         all classes. Nothing when no detection of any class is a hit.
     """
-    from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.metrics import segm_matches
     from instance_segmentation.ir.detector import ExportedDetector
     from instance_segmentation.ir.thresholds import thresholds
     model = ExportedDetector(xml)
-    _, detections = detect(model, read_config(work.config), annotations)
+    _, detections = detect(model, cfg, annotations)
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         matches = segm_matches(annotations.write(Path(folder) / "truth.json"), detections)
     together, of_class = thresholds(matches, model.info.score_threshold)
     if together is None:
         say("Thresholds", "none: the model finds no object of the given images at mask IoU 0.5. All its detections will be "
-            "shown; give more images with --test-ann-files, or train longer")
+            "shown; give more images or train longer")
         return {}
     say("Thresholds", f"best F1 at mask IoU 0.5 on {len(annotations.images)} images. They are stored in the model, for showing "
         "detections; evaluation uses them all")

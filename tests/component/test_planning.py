@@ -65,31 +65,30 @@ def data(photos, exported, work_dir):
 
 
 def judged(work_dir, data):
-    """The annotations and the work dir, as the exporter takes them."""
+    """The work dir's Config and the annotations, as the exporter hands them on."""
     from instance_segmentation.coco import read_annotations
-    from instance_segmentation.templates.workdir import open_workdir
-    return open_workdir(work_dir), read_annotations([data[0]], [data[1]], classes=CLASSES, all_classes=False)
+    from instance_segmentation.engine.config import read_config
+    return read_config(work_dir / "model.py"), read_annotations([data[0]], [data[1]], classes=CLASSES, all_classes=False)
 
 
 def test_thresholds_are_stored_printed_and_never_filter_an_evaluation(network, exported, work_dir, data, tmp_path, capsys):
     from functools import partial
 
-    from instance_segmentation.engine.config import read_config
     from instance_segmentation.evaluation import detect
     from instance_segmentation.exporting import find_thresholds
     from instance_segmentation.ir.detector import ExportedDetector
     from instance_segmentation.ir.export import write_ir
-    work, annotations = judged(work_dir, data)
-    result = write_ir(network, tmp_path, origin={}, judge=partial(find_thresholds, work, annotations))
+    cfg, annotations = judged(work_dir, data)
+    result = write_ir(network, tmp_path, origin={}, judge=partial(find_thresholds, cfg, annotations))
     info = result.info
     lowest = [min(score for score, label in scores_in(data) if label == 1 + index) for index in range(2)]
     assert info.confidence_threshold > info.score_threshold == 0.05
     assert all(info.score_threshold < own <= low for own, low in zip(info.class_thresholds, lowest, strict=True))
     out = capsys.readouterr().out
-    assert re.search(rf"^berry +\d+ +{info.class_thresholds[0]:.3f} ", out, re.MULTILINE) and re.search(r"^all ", out, re.MULTILINE)
+    assert re.search(rf"^berry +\d+ +{info.class_thresholds[0]:.3f} ", out, re.MULTILINE)
+    assert re.search(rf"^all +\d+ +{info.confidence_threshold:.3f} ", out, re.MULTILINE)
     model = ov.Core().read_model(result.path)
     assert model.get_rt_info(["model_info", "confidence_threshold"]).value == f"{info.confidence_threshold:g}"
-    cfg = read_config(work.config)
     before, after = (detect(ExportedDetector(xml), cfg, annotations) for xml in (exported, result.path))
     assert before[0] == pytest.approx(after[0], abs=1e-6, nan_ok=True)
     assert min(item["score"] for item in after[1]) < min(info.class_thresholds), "nothing was filtered"
@@ -121,10 +120,10 @@ def test_other_limits_equal_an_export_with_other_settings(network, exported):
     config.rpn.max_per_img, config.rcnn.score_thr = 40, 0.3
     expected = compile_ir(build_ir(network))
     config.rpn.max_per_img, config.rcnn.score_thr = 1000, 0.05
-    changed = 0
+    unchanged, changed = compile_ir(ov.Core().read_model(exported)), 0
     for seed in range(3):
         image = photo_like(SIZE, seed).transpose(2, 0, 1)[None].astype(np.float32)
-        full, one, other = (compiled(image) for compiled in (compile_ir(ov.Core().read_model(exported)), expected, compile_ir(edited)))
+        full, one, other = (compiled(image) for compiled in (unchanged, expected, compile_ir(edited)))
         assert 0 < len(one["boxes"]) < len(full["boxes"])
         for name in ("boxes", "labels", "masks"):
             np.testing.assert_array_equal(one[name], other[name])
@@ -141,13 +140,13 @@ def test_foreign_graph_has_no_limits():
 
 @pytest.fixture
 def known_times(monkeypatch):
-    """Half a millisecond per proposal, half of it with the BF16 hint, 1 ms less from 0.3; streams pay for many, threads always."""
+    """Half a millisecond per proposal, less from score 0.3; half with the BF16 hint. Threads and streams pay in proportion."""
     from instance_segmentation.ir.limits import read_limits
 
     def contender(name, model, images, precision, size_mb=0.0, options=None):
         limits, options = read_limits(model), options or dict(NUM_STREAMS=1, INFERENCE_NUM_THREADS=1)
-        ms = (0.5 * limits.proposals - (limits.score_threshold >= 0.3)) / (1 + (precision == "bf16")) / options["INFERENCE_NUM_THREADS"]
-        return Contender(name, None, None, size_mb=ms, request=options["NUM_STREAMS"])
+        ms = (0.5 * limits.proposals - (limits.score_threshold >= 0.3)) / (2 if precision == "bf16" else 1)
+        return Contender(name, None, None, size_mb=ms / options["INFERENCE_NUM_THREADS"], request=options["NUM_STREAMS"])
 
     monkeypatch.setattr("instance_segmentation.ir.speed.openvino_contender", contender)
     monkeypatch.setattr("instance_segmentation.ir.speed.measure", lambda contenders, runs: [
@@ -166,7 +165,6 @@ def ask(exported, work_dir, data, tmp_path):
 
 def test_recommended_point_is_written_and_gives_what_the_table_says(ask, known_times, work_dir, data, tmp_path, capsys):
     """Table, plan.json, plan.png; the applied IR carries limits and settings, uses them, and has the AP of the table."""
-    from instance_segmentation.engine.config import read_config
     from instance_segmentation.evaluation import detect
     from instance_segmentation.ir.detector import ExportedDetector
     from instance_segmentation.ir.limits import read_limits
@@ -183,8 +181,7 @@ def test_recommended_point_is_written_and_gives_what_the_table_says(ask, known_t
     assert read_limits(model.ir) == (30, 0.3)
     assert (model.info.classes, model.info.score_threshold, model.info.runtime) == (CLASSES, 0.3, result.runtime)
     assert np.isnan(model.complexity_gflops) and model.size_mp > 10
-    work, annotations = judged(work_dir, data)
-    metrics, _ = detect(model, read_config(work.config), annotations)
+    metrics, _ = detect(model, *judged(work_dir, data))
     assert metrics["segm/AP"] == pytest.approx(chosen.segm_ap, abs=1e-6)
 
 
