@@ -80,13 +80,13 @@ def main():
     args = parse()
     boxes, logits = detections(args.detections, tuple(args.size))
     both = contenders(boxes, logits, tuple(args.size))
-    memory = [extra_megabytes(call) for _, call in both[::-1]][::-1]  # ours first: memory that stock freed must not help it
+    memory = [extra_megabytes(call) for _, call in both[::-1]][::-1]  # ours first: memory that stock freed must not help
     seconds = np.array([[_timed(call) for _, call in both] for _ in range(args.runs)])
     expected, found = (call() for _, call in both)
     ious = [coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(expected, found, strict=True)]
     print(f"{len(boxes)} detections, {args.size[0]}×{args.size[1]}, {args.runs} runs each, taking turns")
     for (name, _), column, megabytes in zip(both, seconds.T, memory, strict=True):
-        print(f"{name:20} {1000 * median(column):8.1f} ms {median(seconds[:, 0] / column):6.2f}x   {megabytes:6.1f} MB more memory")
+        print(f"{name:20} {1000 * median(column):8.1f} ms {median(seconds[:, 0] / column):6.2f}x {megabytes:8.1f} MB more memory")
     print(f"mask IoU between the two: mean {np.mean(ious):.6f}, lowest {min(ious):.6f}")
 
 

@@ -80,16 +80,15 @@ class _Sweep:
     """The exported models, the images to judge them by, and a folder for what lies in between."""
 
     def __init__(self, work, files, folder):
-        import openvino as ov
-
         from instance_segmentation.engine.config import read_config
+        from instance_segmentation.ir.core import core
         from instance_segmentation.ir.info import read_ir
         from instance_segmentation.ir.limits import read_limits
         self.files, self.folder, self.cfg = files, folder, read_config(work.config)
         model, self.info = read_ir(files[0])
         self.limits, weights = read_limits(model), (self.info.origin or {}).get("precision", "FP32")
         self.ways = {weights: (files[0], "f32")}  # title → the IR, and OpenVINO's precision hint
-        if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             self.ways[f"{weights}, BF16 hint"] = files[0], "bf16"
         for file in files[1:]:
             model, info = read_ir(file)
@@ -198,12 +197,11 @@ class _Sweep:
 
     def save(self, result, folder, max_drop):
         """Write plan.json and plan.png."""
-        import openvino as ov
-
+        from instance_segmentation.ir.core import core
         from instance_segmentation.plots import accuracy_against_time
         unbeaten = tradeoff.pareto(result.points)
         write_metrics_json(folder / "plan.json", dict(
-            models=[file_record(file) for file in self.files], device=ov.Core().get_property("CPU", "FULL_DEVICE_NAME"),
+            models=[file_record(file) for file in self.files], device=core().get_property("CPU", "FULL_DEVICE_NAME"),
             images=len(self.val.images), max_drop=max_drop, runtime=result.runtime,
             points=[dict(asdict(point), pareto=point in unbeaten, recommended=point == result.recommended)
                     for point in result.points]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.ir.core import core
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
 
@@ -115,10 +116,9 @@ def read_ir(path):
     Raises:
         WeightsError: A file is missing or damaged, or the model lists no classes.
     """
-    import openvino as ov
     xml, _ = ir_files(path)
     try:
-        model = ov.Core().read_model(xml)
+        model = core().read_model(xml)
     except RuntimeError as error:
         raise WeightsError(f"{xml}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
                            ) from error

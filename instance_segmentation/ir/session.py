@@ -3,6 +3,7 @@
 from collections import deque
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.ir.core import core
 from instance_segmentation.ir.info import own_facts
 
 
@@ -20,14 +21,13 @@ def compile_ir(model, device="CPU", options=None):
     Raises:
         WeightsError: The device does not exist or cannot run the model.
     """
-    import openvino as ov
-    core, options = ov.Core(), {"PERFORMANCE_HINT": "LATENCY", **(options or {})}
+    options = {"PERFORMANCE_HINT": "LATENCY", **(options or {})}
     planned = (own_facts(model).get("runtime") or {}).get(options["PERFORMANCE_HINT"], {}) if device == "CPU" else {}
     try:
-        return core.compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32", **planned, **options})
+        return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32", **planned, **options})
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
-                           f"Devices of this machine: {', '.join(core.available_devices)}") from error
+                           f"Devices of this machine: {', '.join(core().available_devices)}") from error
 
 
 def infer_ahead(compiled, inputs):

@@ -11,6 +11,7 @@ import pytest
 
 from instance_segmentation import api
 from instance_segmentation.errors import ExportError, WeightsError
+from instance_segmentation.ir.core import core
 from instance_segmentation.ir.speed import Contender, Timing
 from tests.component.speaking import photo_like, speaking_network
 
@@ -87,7 +88,7 @@ def test_thresholds_are_stored_printed_and_never_filter_an_evaluation(network, e
     out = capsys.readouterr().out
     assert re.search(rf"^berry +\d+ +{info.class_thresholds[0]:.3f} ", out, re.MULTILINE)
     assert re.search(rf"^all +\d+ +{info.confidence_threshold:.3f} ", out, re.MULTILINE)
-    model = ov.Core().read_model(result.path)
+    model = core().read_model(result.path)
     assert model.get_rt_info(["model_info", "confidence_threshold"]).value == f"{info.confidence_threshold:g}"
     before, after = (detect(ExportedDetector(xml), cfg, annotations) for xml in (exported, result.path))
     assert before[0] == pytest.approx(after[0], abs=1e-6, nan_ok=True)
@@ -112,7 +113,7 @@ def test_other_limits_equal_an_export_with_other_settings(network, exported):
     from instance_segmentation.ir.graph import build_ir
     from instance_segmentation.ir.limits import Limits, read_limits, set_limits
     from instance_segmentation.ir.session import compile_ir
-    edited = ov.Core().read_model(exported)
+    edited = core().read_model(exported)
     assert read_limits(edited) == Limits(1000, 0.05)
     set_limits(edited, Limits(40, 0.3))
     assert read_limits(edited) == Limits(40, 0.3)
@@ -120,7 +121,7 @@ def test_other_limits_equal_an_export_with_other_settings(network, exported):
     config.rpn.max_per_img, config.rcnn.score_thr = 40, 0.3
     expected = compile_ir(build_ir(network))
     config.rpn.max_per_img, config.rcnn.score_thr = 1000, 0.05
-    unchanged, changed = compile_ir(ov.Core().read_model(exported)), 0
+    unchanged, changed = compile_ir(core().read_model(exported)), 0
     for seed in range(3):
         image = photo_like(SIZE, seed).transpose(2, 0, 1)[None].astype(np.float32)
         full, one, other = (compiled(image) for compiled in (unchanged, expected, compile_ir(edited)))
@@ -189,7 +190,7 @@ def test_settings_of_a_model_are_defaults(exported, tmp_path):
     """Each performance hint has its own; the caller's options replace them."""
     from instance_segmentation.ir.info import update_info
     from instance_segmentation.ir.session import compile_ir
-    model = ov.Core().read_model(exported)
+    model = core().read_model(exported)
     update_info(model, runtime=dict(LATENCY=dict(INFERENCE_NUM_THREADS=1, NUM_STREAMS=1), THROUGHPUT=dict(NUM_STREAMS=2)))
     assert compile_ir(model).get_property("INFERENCE_NUM_THREADS") == 1
     assert compile_ir(model).get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
