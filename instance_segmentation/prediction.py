@@ -29,8 +29,9 @@ class Prediction:
         return len(self.scores)
 
     def above(self, threshold):
-        """Return the detections whose score reaches `threshold`."""
-        keep = np.flatnonzero(self.scores >= threshold)
+        """Return the detections whose score reaches `threshold`, a number or one per class (`IrInfo.class_thresholds`)."""
+        limits = np.broadcast_to(threshold, len(self.classes))
+        keep = np.flatnonzero(self.scores >= limits[self.labels])
         return Prediction(self.boxes[keep], self.scores[keep], self.labels[keep], [self.rles[i] for i in keep],
                           self.classes, self.size_hw)
 

@@ -1,4 +1,4 @@
-"""OpenVINO's runtime, loaded once. Needs no torch."""
+"""OpenVINO's core, once per process. Needs no torch."""
 
 from functools import cache
 
