@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, repeat
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -108,11 +108,10 @@ def _frames(capture, name, least, loop):
     """Yield a capture's frames and release it; fewer than `least` of them are an error."""
     try:
         while True:
-            for number in count():
-                seen, image = capture.read()
-                if not seen:
-                    break
+            number, (seen, image) = 0, capture.read()
+            while seen:
                 yield name, image
+                number, (seen, image) = number + 1, capture.read()
             if number < least:
                 raise MediaError(f"-i {name}: no frame could be read after {number}; the file is damaged, or the camera gone")
             if not loop:
