@@ -9,7 +9,6 @@ from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.contracts import Contract
 from instance_segmentation.inference.masks import paste_rles
 from instance_segmentation.inference.resizing import Resize
-from instance_segmentation.ir.session import infer_ahead
 from instance_segmentation.prediction import Prediction
 
 
@@ -41,23 +40,6 @@ class Detector:
         """Detect in one image, (H, W, 3) uint8; returns a Prediction in its pixels."""
         inputs, placement = self.prepare(image_bgr)
         return self.predict(self.run(inputs), placement, image_bgr.shape[:2])
-
-    def stream(self, images, number=0):
-        """Detect in many images, `number` at a time (as many as the device likes when 0).
-
-        Args:
-            images: Iterable of (item, (H, W, 3) uint8 BGR).
-            number: Of requests.
-
-        Yields:
-            (item, Prediction) in the order of the images.
-        """
-        def inputs():
-            for item, image in images:
-                tensor, placement = self.prepare(image)
-                yield (item, placement, image.shape[:2]), tensor
-        for (item, placement, size_hw), outputs in infer_ahead(self.run, inputs(), number):
-            yield item, self.predict(outputs, placement, size_hw)
 
     def prepare(self, image_bgr):
         """The network's input for an image.

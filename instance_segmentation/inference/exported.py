@@ -96,7 +96,8 @@ def _shape(port):
 
 def _onnx(path, options):
     run, info = read_onnx(path, options.names)
-    inputs, outputs = ({item.name: item.shape for item in items} for items in (run.session.get_inputs(), run.session.get_outputs()))
+    ports = run.session.get_inputs(), run.session.get_outputs()
+    inputs, outputs = ({item.name: item.shape for item in items} for items in ports)
     contract = contract_of(inputs, outputs, path)
     return assemble(run, contract, outputs, info, inputs[contract.image_input(inputs)][2:], options, path)
 
