@@ -32,8 +32,12 @@ class Port:
         """Number of dimensions; None when it is open."""
         return None if self.shape is None else len(self.shape)
 
+    def sides(self):
+        """The shape for people, `[1, 3, ?, ?]`."""
+        return "[…]" if self.shape is None else f"[{', '.join('?' if side < 0 else str(side) for side in self.shape)}]"
+
     def __str__(self):
-        return f"{self.name or '(no name)'} {self.type} [{', '.join('?' if side < 0 else str(side) for side in self.shape or ())}]"
+        return f"{self.name or '(no name)'} {self.type} {self.sides()}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ whatever `instseg plan` chose for the model.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,10 @@ SMALL = 64  # masks of fewer pixels are not compared: a single pixel counts for 
 class Tolerance:
     """Largest differences between two machines.
 
+    Measured between kernels for AMX, AVX-512 and AVX2 (ONEDNN_MAX_CPU_ISA): 0.0002 px, 1e-5, IoU 0.9996, none alone; the limits
+    leave room for GPUs. INT8 needs no other limits where the processor has VNNI or AMX. Without them its sums overflow, and the
+    self-test fails because the model really finds other things there.
+
     Attributes:
         box_px: Of corner coordinates, in pixels of the network's input.
         score: Of scores.
@@ -41,28 +45,25 @@ class Tolerance:
     alone: float = 0.02
 
 
-INT8 = Tolerance(box_px=2.0, score=0.1, mask_iou=0.9, alone=0.1)
-
-
 @dataclass
 class Rerun:
     """What a second run found.
 
     Attributes:
-        tolerance: A Tolerance.
         detections: Paired with the expected ones, over all images.
         box_px, score, mask_iou: Largest differences and lowest IoU of the pairs.
         beyond: A sentence for each pair beyond the tolerance.
         alone: A sentence for each detection that only one side found.
+        tolerance: A Tolerance.
     """
 
-    tolerance: Tolerance
     detections: int = 0
     box_px: float = 0.0
     score: float = 0.0
     mask_iou: float = 1.0
     beyond: list = field(default_factory=list)
     alone: list = field(default_factory=list)
+    tolerance: Tolerance = Tolerance()
 
     @property
     def differences(self):
@@ -78,13 +79,12 @@ class Rerun:
                 f"on one side only (allowed {limit.alone:.0%})")
 
 
-def write_golden(path, inputs, tolerance=None):
+def write_golden(path, inputs):
     """Write `golden/` beside an exported model.
 
     Args:
         path: The model.
         inputs: Network inputs [1, 3, H, W] in 0…255; the first three are used.
-        tolerance: How exactly other machines shall find the same, the default Tolerance if None; it is noted in the folder.
     """
     detector, folder, images = _detector(path), Path(path).parent / FOLDER, {}
     folder.mkdir(exist_ok=True)
@@ -92,8 +92,7 @@ def write_golden(path, inputs, tolerance=None):
         image = (array[0, ::-1] if detector.rgb else array[0]).transpose(1, 2, 0).astype(np.uint8)
         cv2.imwrite(str(folder / name), image)
         images[name] = _record(detector(image))
-    content = dict(classes=detector.classes, input_size=detector.resize.size_hw, tolerance=asdict(tolerance or Tolerance()),
-                   images=images)
+    content = dict(classes=detector.classes, input_size=detector.resize.size_hw, images=images)
     write_text(folder / RECORD, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -117,7 +116,7 @@ def rerun(path, device="CPU"):
         if tuple(content[key]) != tuple(own):
             raise WeightsError(f"{folder}: was made by a model whose {key.replace('_', ' ')} is {content[key]}, not {list(own)}; "
                                "export the model again")
-    result = Rerun(Tolerance(**content["tolerance"]))
+    result = Rerun()
     for name, found in content["images"].items():
         image = cv2.imread(str(folder / name))
         if image is None:
@@ -179,5 +178,4 @@ def _mask_iou(one, other):
 
 
 def _name(found, index):
-    left, top, right, bottom = found.boxes[index].round(1).tolist()
-    return f"{found.names()[index]} {found.scores[index]:.3f} at ({left}, {top}, {right}, {bottom})"
+    return f"{found.names()[index]} {found.scores[index]:.3f} at ({', '.join(f'{side:.1f}' for side in found.boxes[index])})"
