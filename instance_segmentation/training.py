@@ -1,5 +1,6 @@
 """Fine-tune a work dir's network on the user's data."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class TrainResult:
 def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
           resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, gpu_num=None, save_checkpoints_to=None,
           tensorboard_dir=None, input_size=None, cfg_options=None, seed=None, num_workers=None, keep_empty=False,
-          trust_checkpoint=False, config=None):
+          trust_checkpoint=False, config=None, save_every_minutes=None):
     """Fine-tune a work dir's network.
 
     Args:
@@ -34,7 +35,8 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         train_ann_files, train_data_roots, val_ann_files, val_data_roots: Lists of COCO files and image folders.
         classes: Names to learn, in label order; all categories of the first training file when None.
         load_weights: Checkpoint to start from; tensors of another shape start fresh.
-        resume_from: Checkpoint to continue, with its optimizer, schedule and epoch.
+        resume_from: Checkpoint to continue, to the same losses as if it had never stopped; "auto" is latest.pth of the output
+            folder, if there is one.
         epochs, batch_size, base_learning_rate, gpu_num: The template's values when None; `gpu_num` 0 is CPU.
         save_checkpoints_to: Output folder, `WORK_DIR/outputs` when None.
         tensorboard_dir: Folder of TensorBoard events, the run's own folder when None.
@@ -45,13 +47,15 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         keep_empty: Train on images without objects too, as negatives.
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
         config: Another model.py than the work dir's.
+        save_every_minutes: How often latest.pth is saved within an epoch; the template's number when None.
 
     Returns:
         A TrainResult.
 
     Raises:
         DatasetError, TemplateError, WeightsError: Before anything is started.
-        TrainingError: Training could not go on.
+        TrainingError: Training could not go on, or `resume_from` belongs to another run.
+        KeyboardInterrupt: After Ctrl-C, when latest.pth was saved.
     """
     work = open_workdir(work_dir)
     output = Path(save_checkpoints_to or work.path / "outputs").resolve()
@@ -61,13 +65,18 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False,
                                       progress=checked)
     say_data(train=training, val=validation)
+    resume_from = checkpoint_to_resume(resume_from, output)
     device = prepare_device(work.template.gpu_num if gpu_num is None else gpu_num)
 
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
     from instance_segmentation.engine.runner import FineTuneRunner
     cfg, basic = read_config(config or work.config), work.template.hyper_parameters.basic
     start = resume_from or load_weights
-    remembered = own_record(start, trust_checkpoint) if start else {}
+    meta = read_meta(start, trust_checkpoint) if start else {}
+    remembered = meta.get("instseg") or {}
+    if resume_from:
+        check_same_run(resume_from, meta, training.classes, seed)
+        seed = meta.get("seed")
     input_size = input_size or remembered.get("input_size")
     fresh = remembered.get("from_random", False) if resume_from else not load_weights
     if input_size:
@@ -78,24 +87,24 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
         batch_size=batch_size or basic.batch_size, from_random=fresh,
         learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate,
-        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
+        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options,
+        save_every_minutes=save_every_minutes)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
                        from_random=fresh, version=__version__,
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
-    cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from),
-               load_from=str(start) if start else None)
     if not resume_from:
-        set_aside(output / "scalars.json")
+        start = set_aside(output, start)
+    cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from), load_from=str(start) if start else None)
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
         f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
     if not start:
         say("Weights", "none given: starting from random weights, with the recipe for that in model.py (from_random)")
-    runner = FineTuneRunner.from_cfg(cfg)
     try:
+        runner = FineTuneRunner.from_cfg(cfg)
         runner.train()
-    except (RuntimeError, MemoryError) as error:
-        raise as_training_error(error, cfg.train_dataloader.batch_size) from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise as_training_error(error, cfg.train_dataloader.batch_size, output) from error
     return _finish(runner, work, output)
 
 
@@ -135,21 +144,50 @@ def prepare_device(gpu_num):
     return f"GPU {torch.cuda.get_device_name(0)}"
 
 
-def own_record(weights, trust):
-    """What a checkpoint of ours says about its run (`input_size`, `from_random`, …); empty for another tool's."""
+def checkpoint_to_resume(wanted, output):
+    """The checkpoint that `--resume-from` means; None when nothing is to be resumed."""
+    if str(wanted) != "auto":
+        return wanted
+    return output / "latest.pth" if (output / "latest.pth").is_file() else None
+
+
+def read_meta(weights, trust):
+    """What a checkpoint says about its run; under `instseg` what only ours say (`input_size`, `from_random`, …)."""
     from instance_segmentation.engine.checkpoint import read_checkpoint
-    return read_checkpoint(weights, trust=trust)["meta"].get("instseg") or {}
+    return read_checkpoint(weights, trust=trust)["meta"]
 
 
-def set_aside(path):
-    """Keep an earlier run's file under another name, so that a new run's curves start clean."""
-    if path.is_file():
-        path.replace(path.with_name(f"previous_{path.name}"))
+def check_same_run(path, meta, classes, seed):
+    """Refuse to continue a checkpoint with other classes or another seed than its run had."""
+    own = meta.get("instseg") or {}
+    if own and list(own["classes"]) != list(classes):
+        raise TrainingError(f"--resume-from {path}: its run learns {', '.join(own['classes'])}, the data and --classes say "
+                            f"{', '.join(classes)}; to learn other classes start from it with --load-weights")
+    if seed is not None and seed != meta.get("seed"):
+        raise TrainingError(f"--resume-from {path}: its run has seed {meta.get('seed')}, --seed says {seed}; leave --seed out")
 
 
-def as_training_error(error, batch_size):
-    """Say what to do about an exhausted memory; any other RuntimeError is our bug and keeps its traceback."""
+def set_aside(output, start):
+    """Rename an earlier run's files: a new run must not replace what took a night. Returns where `start` is now."""
+    for name in ("scalars.json", "latest.pth", "best.pth"):
+        if (path := output / name).is_file():
+            aside = path.replace(output / f"previous_{name}")
+            start = aside if start and Path(start).resolve() == path else start
+    return start
+
+
+def as_training_error(error, batch_size, output):
+    """Say what to do about an exhausted memory or disk; any other error is our bug and keeps its traceback."""
+    if is_full_disk(error):
+        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is whole, as it was saved last; make room and "
+                             "continue with --resume-from auto")
     if "out of memory" in str(error) or "can't allocate memory" in str(error):
         return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller --batch-size or a smaller "
                              "--input-size. The last finished epoch is in latest.pth (--resume-from)")
     return error
+
+
+def is_full_disk(error):
+    """Whether an error, or the one it was raised from, says that no space is left."""
+    return error is not None and (getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+                                  or is_full_disk(error.__cause__ or error.__context__))

@@ -21,7 +21,11 @@ def parser(work_dir=None):
     add_data(result, "val")
     add_classes(result, "classes to learn, in label order (default: all categories of the first training file)")
     add_weights(result, "checkpoint to start from; heads of another class count start fresh", required=False)
-    result.add_argument("--resume-from", type=Path, metavar="FILE", help="continue this checkpoint's training")
+    result.add_argument("--resume-from", type=Path, metavar="FILE",
+                        help="continue this checkpoint's training exactly where it was saved; `auto` takes latest.pth of the "
+                             "output folder, and starts from the beginning when there is none yet")
+    result.add_argument("--save-every-minutes", type=float, metavar="M",
+                        help="save latest.pth this often within an epoch too, 0: at every step (default: 10)")
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")

@@ -34,5 +34,7 @@ def register(purpose="This command"):
         mask_head,
         metrics,
         progress,
+        seeding,
         test_loop,
+        train_loop,
     )

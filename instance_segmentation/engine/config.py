@@ -22,7 +22,8 @@ def read_config(path):
 
 
 def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, learning_rate=None,
-                 usual_rate=None, from_random=False, num_workers=None, seed=None, tensorboard_dir=None, overrides=None):
+                 usual_rate=None, from_random=False, num_workers=None, seed=None, tensorboard_dir=None, overrides=None,
+                 save_every_minutes=None):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -38,6 +39,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         seed: Seed of everything random; mmengine picks one when None.
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
         overrides: Dotted key → value, from `--cfg-options`; every key must exist.
+        save_every_minutes: Time between two savings within an epoch; the template's when None.
     """
     cfg = Config(cfg.to_dict())
     set_classes(cfg, classes)
@@ -54,6 +56,8 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     cfg.val_evaluator.ann_file = str(val_json)
     cfg.work_dir = str(output)
     cfg.randomness = dict(seed=seed)
+    if save_every_minutes is not None:
+        cfg.default_hooks.checkpoint.every_minutes = save_every_minutes
     apply_overrides(cfg, overrides or {})
     passes = cfg.train_dataloader.dataset.get("times", 1)
     set_schedule(cfg, epochs, iterations=math.ceil(images * passes / cfg.train_dataloader.batch_size))

@@ -58,7 +58,7 @@ model = dict(
 
 # Schedule. Lengths follow --epochs and the size of the data; the originals stopped their cosine after 12 epochs
 # whatever --epochs said, and their warm-up could outlast the whole training of a small data set.
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=12, val_interval=1)
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=12, val_interval=1)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(

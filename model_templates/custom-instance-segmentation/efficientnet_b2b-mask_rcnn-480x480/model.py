@@ -19,8 +19,8 @@ test_pipeline = [
 # An epoch is three passes over the images, as in the original: evaluation and checkpoints stay rare on small data
 train_dataloader = dict(
     batch_size=8, num_workers=2, persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(type="RepeatDataset", times=3, dataset=dict(
+    sampler=dict(type="SeededSampler", shuffle=True),
+    dataset=dict(type="SeededRepeatDataset", times=3, dataset=dict(
         type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), pipeline=train_pipeline)))
 val_dataloader = dict(
     batch_size=1, num_workers=2, persistent_workers=True, drop_last=False,
