@@ -15,6 +15,7 @@ from mmengine.fileio.backends import LocalBackend
 from instance_segmentation.api import instantiate, train
 from instance_segmentation.engine.runner import forget_after
 from instance_segmentation.errors import TrainingError
+from instance_segmentation.training import set_aside
 
 pytestmark = pytest.mark.component
 EPOCHS = 2
@@ -26,20 +27,23 @@ def work(tmp_path_factory):
     return instantiate("efficientnet_b2b-mask_rcnn-480x480", tmp_path_factory.mktemp("work") / "w", load_snapshot=False)
 
 
+SMALL = {"train_dataloader.dataset.times": 1, "default_hooks.logger.interval": 1, "model.train_cfg.rpn_proposal.max_per_img": 50,
+         "model.train_cfg.rcnn.sampler.num": 16, "model.test_cfg.rpn.max_per_img": 20, "model.test_cfg.rcnn.score_thr": 0.0}
+
+
 def options(data, **changes):
     """Arguments of `train` for a run of seconds."""
     return dict(train_ann_files=[data / "train.json"], train_data_roots=[data / "train"], val_ann_files=[data / "val.json"],
                 val_data_roots=[data / "val"], epochs=EPOCHS, batch_size=2, input_size=(64, 64), num_workers=0, seed=3,
-                gpu_num=0, cfg_options={"train_dataloader.dataset.times": 1, "model.test_cfg.rcnn.score_thr": 0.0,
-                                        "default_hooks.logger.interval": 1}) | changes
+                gpu_num=0, cfg_options=SMALL) | changes
 
 
 def flags(data, output):
-    """The same as command line flags."""
+    """The same as command line flags, but for the loader's process and the saving after every step."""
     return ["--train-ann-files", data / "train.json", "--train-data-roots", data / "train", "--val-ann-files", data / "val.json",
             "--val-data-roots", data / "val", "--epochs", EPOCHS, "--batch-size", 2, "--input-size", 64, "--num-workers", 1,
             "--seed", 3, "--gpu-num", 0, "--save-checkpoints-to", output, "--save-every-minutes", 0, "--cfg-options",
-            "train_dataloader.dataset.times=1", "model.test_cfg.rcnn.score_thr=0.0", "default_hooks.logger.interval=1"]
+            *(f"{key}={value}" for key, value in SMALL.items())]
 
 
 @pytest.fixture(scope="module")
@@ -68,36 +72,32 @@ def assert_same(output, expected):
         assert all(torch.equal(ours["optimizer"]["state"][key][name], value) for name, value in moments.items())
 
 
-def begin(work, data, output):
-    """Start a training in another process, which saves after every step, and wait until some steps are logged."""
-    process = subprocess.Popen([sys.executable, "-m", "instance_segmentation", "train", *map(str, [work, *flags(data, output)])],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while process.poll() is None and (not (output / "scalars.json").is_file() or len(scalars(output)) < 2):
-        time.sleep(0.05)
-    return process
+def interrupt(work, data, output, log, number, lines, more=()):
+    """Train in another process, which saves after every step, until so many lines are logged; then send it a signal.
+
+    Returns its exit code.
+    """
+    command = [sys.executable, "-m", "instance_segmentation", "train", work, *flags(data, output), *more]
+    with open(log, "w") as text, subprocess.Popen(list(map(str, command)), stdout=text, stderr=text) as process:
+        while process.poll() is None and (not (output / "scalars.json").is_file() or len(scalars(output)) < lines):
+            time.sleep(0.05)
+        process.send_signal(number)
+        return process.wait(timeout=120)
 
 
-def test_a_killed_run_continues_to_the_same_end(work, sample_data, uninterrupted, tmp_path):
-    process = begin(work, sample_data, tmp_path)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, process.stdout.read()
-    assert 0 < state(tmp_path)["meta"]["iter"] < STEPS
-    train(work, **options(sample_data, seed=None), save_checkpoints_to=tmp_path, resume_from="auto")
-    assert_same(tmp_path, uninterrupted)
+def test_interrupted_and_killed_it_ends_like_an_uninterrupted_run(work, sample_data, uninterrupted, tmp_path):
+    output, log = tmp_path / "o", tmp_path / "log.txt"
+    assert interrupt(work, sample_data, output, log, signal.SIGINT, 1) == 130
+    assert "--resume-from auto" in log.read_text() and "Traceback" not in log.read_text()
+    step = state(output)["meta"]["iter"]
+    assert 0 < step < STEPS
+    assert interrupt(work, sample_data, output, log, signal.SIGKILL, step + 1, ["--resume-from", "auto"]) == -signal.SIGKILL
+    assert step <= state(output)["meta"]["iter"] < STEPS
+    train(work, **options(sample_data, seed=None), save_checkpoints_to=output, resume_from="auto")
+    assert_same(output, uninterrupted)
 
 
-def test_ctrl_c_saves_and_exits_130(work, sample_data, uninterrupted, tmp_path):
-    process = begin(work, sample_data, tmp_path)
-    process.send_signal(signal.SIGINT)
-    text, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, text
-    assert "--resume-from auto" in text and "Traceback" not in text
-    assert state(tmp_path)["meta"]["iter"] <= STEPS
-    train(work, **options(sample_data), save_checkpoints_to=tmp_path, resume_from=tmp_path / "latest.pth")
-    assert_same(tmp_path, uninterrupted)
-
-
-def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, uninterrupted, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, tmp_path, monkeypatch):
     put, calls = LocalBackend.put, []
 
     def full(self, content, path):
@@ -112,8 +112,6 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, uninterru
         train(work, **options(sample_data), save_checkpoints_to=tmp_path)
     assert state(tmp_path)["meta"]["iter"] == STEPS // 2
     assert not list(tmp_path.glob("*.tmp"))
-    train(work, **options(sample_data), save_checkpoints_to=tmp_path, resume_from="auto")
-    assert_same(tmp_path, uninterrupted)
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -125,13 +123,12 @@ def test_another_run_is_not_continued(work, sample_data, uninterrupted, tmp_path
         train(work, **options(sample_data, **changes), save_checkpoints_to=tmp_path, resume_from=uninterrupted / "latest.pth")
 
 
-def test_a_new_run_sets_the_old_one_aside(work, sample_data, uninterrupted, tmp_path):
-    for name in ("latest.pth", "scalars.json"):
-        os.link(uninterrupted / name, tmp_path / name)
-    train(work, **options(sample_data, epochs=1), save_checkpoints_to=tmp_path, load_weights=tmp_path / "latest.pth")
-    assert (tmp_path / "previous_latest.pth").samefile(uninterrupted / "latest.pth")
-    assert (tmp_path / "previous_scalars.json").samefile(uninterrupted / "scalars.json")
-    assert state(tmp_path)["meta"]["epoch"] == 1
+def test_a_new_run_sets_the_old_one_aside(tmp_path):
+    for name in ("latest.pth", "best.pth", "scalars.json"):
+        (tmp_path / name).write_text(name)
+    assert set_aside(tmp_path, tmp_path / "best.pth") == tmp_path / "previous_best.pth"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        f"previous_{name}": name for name in ("latest.pth", "best.pth", "scalars.json")}
 
 
 def test_what_comes_after_the_checkpoint_is_forgotten(tmp_path):
