@@ -27,7 +27,7 @@ class TrainResult:
 def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
           resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, gpu_num=None, save_checkpoints_to=None,
           tensorboard_dir=None, input_size=None, cfg_options=None, seed=None, num_workers=None, keep_empty=False,
-          trust_checkpoint=False, config=None, save_every_minutes=None):
+          trust_checkpoint=False, config=None, **recipe):
     """Fine-tune a work dir's network.
 
     Args:
@@ -37,7 +37,8 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         load_weights: Checkpoint to start from; tensors of another shape start fresh.
         resume_from: Checkpoint to continue, to the same losses as if it had never stopped; "auto" is latest.pth of the output
             folder, if there is one.
-        epochs, batch_size, base_learning_rate, gpu_num: The template's values when None; `gpu_num` 0 is CPU.
+        epochs, batch_size, gpu_num: The template's values when None; `gpu_num` 0 is CPU.
+        base_learning_rate: The template's, scaled to the images per update, when None.
         save_checkpoints_to: Output folder, `WORK_DIR/outputs` when None.
         tensorboard_dir: Folder of TensorBoard events, the run's own folder when None.
         input_size: (height, width) in pixels, multiples of 32; remembered by the checkpoint.
@@ -47,7 +48,8 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         keep_empty: Train on images without objects too, as negatives.
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
         config: Another model.py than the work dir's.
-        save_every_minutes: How often latest.pth is saved within an epoch; the template's number when None.
+        recipe: Arguments of `engine.recipe.set_recipe`: accumulate, clip_grad, frozen_stages, ema, early_stop, no_flip,
+            save_every_minutes, max_rollbacks.
 
     Returns:
         A TrainResult.
@@ -88,7 +90,7 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         batch_size=batch_size or basic.batch_size, from_random=fresh,
         learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate,
         num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options,
-        save_every_minutes=save_every_minutes)
+        usual_batch=basic.batch_size, val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), **recipe)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
                        from_random=fresh, version=__version__,
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))

@@ -28,8 +28,10 @@ def register(purpose="This command"):
     from instance_segmentation.engine.memory import keep_freed_memory
     keep_freed_memory()
     from instance_segmentation.engine import (  # noqa: F401
+        bad_steps,
         dataset,
         drawing,
+        early_stop,
         keep_checkpoints,
         mask_head,
         metrics,
@@ -37,4 +39,5 @@ def register(purpose="This command"):
         seeding,
         test_loop,
         train_loop,
+        val_loop,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
+from instance_segmentation.engine.checkpoint import classes_of, load_state, read_checkpoint
 from instance_segmentation.report import say, table, write_text
 from instance_segmentation.writing import replacing
 
@@ -68,8 +68,11 @@ class FineTuneRunner(Runner):
     def load_checkpoint(self, filename, map_location="cpu", strict=False, revise_keys=()):
         """Read a checkpoint without unpickling objects, and load its weights into the model."""
         checkpoint = read_checkpoint(filename, trust=self.cfg.get("trust_checkpoint", False))
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        report = load_state(self.model, checkpoint["state_dict"])
+        if self._resume:  # before loading, because EMAHook exchanges the average and the weights proper
+            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        report = load_state(self.model, checkpoint["state_dict"], classes_of(checkpoint), self.cfg.instseg.classes)
+        if not self._resume:
+            self.call_hook("after_load_checkpoint", checkpoint={**checkpoint, "state_dict": self.model.state_dict()})
         if not self._has_loaded:  # later ones are this run's own
             table("", (f"tensors of {Path(filename).name}", "", ""), report.rows())
         self._has_loaded = True

@@ -12,7 +12,7 @@ import torch
 from mmengine.dataset import DefaultSampler, RepeatDataset
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 
-STEP, SAMPLE = 1, 2  # so that a step and a sample never share their numbers
+STEP, SAMPLE, VALIDATION = 1, 2, 3  # kinds of places, so that two of them never share their numbers
 
 
 def seed_everything(*place):
@@ -34,7 +34,7 @@ class SeededSampler(DefaultSampler):
 
     def __iter__(self):
         for place, index in islice(enumerate(super().__iter__()), self.first, None):
-            yield index, (self.seed, SAMPLE, self.epoch, place * self.world_size + self.rank)
+            yield index, (SAMPLE, self.seed, self.epoch, place * self.world_size + self.rank)
 
 
 @DATASETS.register_module()

@@ -4,6 +4,7 @@ from mmengine.dist import get_rank
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 
+from instance_segmentation.engine.bad_steps import BadStep, go_back
 from instance_segmentation.engine.seeding import STEP, seed_everything
 from instance_segmentation.report import say
 
@@ -13,7 +14,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """Each step draws its random numbers from the run's seed and its own number (see `seeding`).
 
     A run that goes on from a checkpoint therefore takes the steps, and the validations, that are left, and no other.
+
+    Args:
+        max_rollbacks: How often training may go back to the last good state after a bad step.
+        more: Arguments of mmengine's EpochBasedTrainLoop.
     """
+
+    def __init__(self, *more, max_rollbacks=3, **named):
+        super().__init__(*more, **named)
+        self.max_rollbacks = max_rollbacks
 
     def run(self):
         """Train and validate until the last epoch, or until a hook sets `stop_training`."""
@@ -24,7 +33,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 self.runner.val_loop.run()
             if self._epoch >= self._max_epochs or self.stop_training:
                 break
-            self.run_epoch()
+            try:
+                self.run_epoch()
+            except BadStep as bad:
+                go_back(self.runner, bad, self.max_rollbacks)
         self.runner.call_hook("after_train")
         return self.runner.model
 
@@ -56,5 +68,5 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run_iter(self, idx, data_batch):
         """Take one step."""
-        seed_everything(self.runner.seed, STEP, self._iter, get_rank())
+        seed_everything(STEP, self.runner.seed, self._iter, get_rank())
         super().run_iter(idx, data_batch)
