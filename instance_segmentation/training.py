@@ -12,6 +12,9 @@ from instance_segmentation.errors import TrainingError
 from instance_segmentation.report import progress, say
 from instance_segmentation.templates.workdir import open_workdir
 
+# How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed", "Bus error")
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -37,7 +40,8 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         load_weights: Checkpoint to start from; tensors of another shape start fresh.
         resume_from: Checkpoint to continue, to the same losses as if it had never stopped; "auto" is latest.pth of the output
             folder, if there is one.
-        epochs, batch_size, gpu_num: The template's values when None; `gpu_num` 0 is CPU.
+        epochs, batch_size, gpu_num: The template's values when None; `batch_size` "auto" is the largest that fits, `gpu_num`
+            0 is CPU.
         base_learning_rate: The template's, scaled to the images per update, when None.
         save_checkpoints_to: Output folder, `WORK_DIR/outputs` when None.
         tensorboard_dir: Folder of TensorBoard events, the run's own folder when None.
@@ -77,28 +81,33 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     meta = read_meta(start, trust_checkpoint) if start else {}
     remembered = meta.get("instseg") or {}
     if resume_from:
-        check_same_run(resume_from, meta, training.classes, seed)
+        check_same_run(resume_from, meta, training.classes, seed, recipe.get("ema", False))
         seed = meta.get("seed")
+        batch_size = remembered.get("batch_size", batch_size) if batch_size == "auto" else batch_size
     input_size = input_size or remembered.get("input_size")
     fresh = remembered.get("from_random", False) if resume_from else not load_weights
     if input_size:
         set_input_size(cfg, input_size)
     output.mkdir(parents=True, exist_ok=True)
-    cfg = train_config(
-        cfg, train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
-        images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
-        batch_size=batch_size or basic.batch_size, from_random=fresh,
-        learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate,
-        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options,
-        usual_batch=basic.batch_size, val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), **recipe)
+    settings = dict(
+        train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
+        val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), images=len(training.images),
+        classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=fresh,
+        learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size,
+        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options, **recipe)
+    if batch_size == "auto":
+        from instance_segmentation.engine.batch_size import largest_batch
+        batch_size, basis = largest_batch(train_config(cfg, batch_size=1, **settings), len(training.images))
+        say("Batch", basis)
+    cfg = train_config(cfg, batch_size=batch_size or basic.batch_size, **settings)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       from_random=fresh, version=__version__,
+                       from_random=fresh, version=__version__, ema=recipe.get("ema", False), batch_size=cfg.train_dataloader.batch_size,
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
     if not resume_from:
         start = set_aside(output, start)
     cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from), load_from=str(start) if start else None)
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
-        f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:g}, input "
+        f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:.3g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
     if not start:
         say("Weights", "none given: starting from random weights, with the recipe for that in model.py (from_random)")
@@ -159,9 +168,12 @@ def read_meta(weights, trust):
     return read_checkpoint(weights, trust=trust)["meta"]
 
 
-def check_same_run(path, meta, classes, seed):
-    """Refuse to continue a checkpoint with other classes or another seed than its run had."""
+def check_same_run(path, meta, classes, seed, ema):
+    """Refuse to continue a checkpoint with other classes, another seed or another kind of weights than its run had."""
     own = meta.get("instseg") or {}
+    if own.get("ema", False) != ema:
+        raise TrainingError(f"--resume-from {path}: its run was made with{'' if ema is False else 'out'} --ema; "
+                            f"{'add' if ema is False else 'leave out'} --ema, too")
     if own and list(own["classes"]) != list(classes):
         raise TrainingError(f"--resume-from {path}: its run learns {', '.join(own['classes'])}, the data and --classes say "
                             f"{', '.join(classes)}; to learn other classes start from it with --load-weights")
@@ -183,9 +195,10 @@ def as_training_error(error, batch_size, output):
     if is_full_disk(error):
         return TrainingError(f"{output}: the disk is full ({error}). latest.pth is whole, as it was saved last; make room and "
                              "continue with --resume-from auto")
-    if "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller --batch-size or a smaller "
-                             "--input-size. The last finished epoch is in latest.pth (--resume-from)")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a smaller "
+                             "--input-size or fewer --num-workers (their shared memory counts, too), and continue with "
+                             "--resume-from auto: latest.pth is whole")
     return error
 
 

@@ -27,7 +27,8 @@ def parser(work_dir=None):
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
-    result.add_argument("--batch-size", type=positive, metavar="N", help="images per step (default: the template's)")
+    result.add_argument("--batch-size", type=batch_size, metavar="N",
+                        help="images per step; `auto`: the largest up to 64 that fits into memory (default: the template's)")
     result.add_argument("--base-learning-rate", type=float, metavar="RATE",
                         help="taken as it is (default: the template's, scaled to the images per update)")
     result.add_argument("--gpu-num", type=int, metavar="N", help="0 is CPU (default: the template's, or CPU without a GPU)")
@@ -72,6 +73,11 @@ def positive(text):
     if value < 1:
         raise ValueError(text)
     return value
+
+
+def batch_size(text):
+    """A whole number of at least 1, or `auto`."""
+    return text if text == "auto" else positive(text)
 
 
 def main(argv=None, work_dir=None):

@@ -70,7 +70,7 @@ def go_back(runner, bad, most):
         TrainingError: It went back that often already.
     """
     place = f"step {runner.iter + 1}"
-    runner._resume = True  # hooks take their state from the file, too
+    runner._resume = runner._has_loaded = True  # hooks take their state from the file, too; nothing is new in it
     runner.resume(str(Path(runner.work_dir) / "latest.pth"))
     halvings, group = runner.message_hub.runtime_info.get("halvings", 0), runner.optim_wrapper.param_groups[0]
     images = ", ".join(bad.images)

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from pathlib import Path
 
 from mmengine.runner import Runner
@@ -15,8 +16,11 @@ from instance_segmentation.writing import replacing
 
 
 def is_news(record):
-    """Keep mmengine's deprecation notes about its own calls off the terminal; they say nothing to the user."""
-    return "FileClient" not in record.getMessage() and "HardDiskBackend" not in record.getMessage()
+    """Keep mmengine's notes off the terminal that say nothing to the user.
+
+    They are deprecations of its own calls, and that gradients are lost by a resume between two updates: ours are saved.
+    """
+    return not any(words in record.getMessage() for words in ("FileClient", "HardDiskBackend", "is lost and the result may"))
 
 
 class FineTuneRunner(Runner):
@@ -43,13 +47,15 @@ class FineTuneRunner(Runner):
             if os.getpid() == process:  # the loader's processes inherit this handler, and go on working
                 say("Ctrl-C", "finishing this step and saving it; press it again to stop at once")
 
-        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
-            return super().train()
-        signal.signal(signal.SIGINT, note)
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
+            signal.signal(signal.SIGINT, note)
         try:
-            return super().train()
+            with warnings.catch_warnings():  # mmengine's schedules count batches, with --accumulate most are no update
+                warnings.filterwarnings("ignore", "Detected call of `scheduler.step", UserWarning)
+                return super().train()
         finally:
-            signal.signal(signal.SIGINT, usual)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, usual)
 
     def resume(self, filename, **kwargs):
         """Continue a checkpoint; what scalars.json says about later steps is forgotten, they will be taken again."""

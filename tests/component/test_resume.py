@@ -27,7 +27,8 @@ def work(tmp_path_factory):
     return instantiate("efficientnet_b2b-mask_rcnn-480x480", tmp_path_factory.mktemp("work") / "w", load_snapshot=False)
 
 
-SMALL = {"train_dataloader.dataset.times": 1, "default_hooks.logger.interval": 1, "model.train_cfg.rpn_proposal.max_per_img": 50,
+SMALL = {"train_dataloader.dataset.dataset.pipeline.2.scales": [(64, 64), (96, 64)],  # each new size costs time to set up
+         "train_dataloader.dataset.times": 1, "default_hooks.logger.interval": 1, "model.train_cfg.rpn_proposal.max_per_img": 50,
          "model.train_cfg.rcnn.sampler.num": 16, "model.test_cfg.rpn.max_per_img": 20, "model.test_cfg.rcnn.score_thr": 0.0}
 
 
@@ -35,14 +36,15 @@ def options(data, **changes):
     """Arguments of `train` for a run of seconds."""
     return dict(train_ann_files=[data / "train.json"], train_data_roots=[data / "train"], val_ann_files=[data / "val.json"],
                 val_data_roots=[data / "val"], epochs=EPOCHS, batch_size=2, input_size=(64, 64), num_workers=0, seed=3,
-                gpu_num=0, cfg_options=SMALL) | changes
+                gpu_num=0, cfg_options=SMALL, ema=True, accumulate=3) | changes
 
 
 def flags(data, output):
     """The same as command line flags, but for the loader's process and the saving after every step."""
     return ["--train-ann-files", data / "train.json", "--train-data-roots", data / "train", "--val-ann-files", data / "val.json",
             "--val-data-roots", data / "val", "--epochs", EPOCHS, "--batch-size", 2, "--input-size", 64, "--num-workers", 1,
-            "--seed", 3, "--gpu-num", 0, "--save-checkpoints-to", output, "--save-every-minutes", 0, "--cfg-options",
+            "--seed", 3, "--gpu-num", 0, "--save-checkpoints-to", output, "--save-every-minutes", 0, "--ema", "--accumulate", 3,
+            "--cfg-options",
             *(f"{key}={value}" for key, value in SMALL.items())]
 
 
@@ -68,6 +70,7 @@ def assert_same(output, expected):
     ours, theirs = state(output), state(expected)
     assert all(torch.equal(ours["state_dict"][name], tensor) for name, tensor in theirs["state_dict"].items())
     assert ours["param_schedulers"] == theirs["param_schedulers"]
+    assert all(torch.equal(ours["ema_state_dict"][name], tensor) for name, tensor in theirs["ema_state_dict"].items())
     for key, moments in theirs["optimizer"]["state"].items():
         assert all(torch.equal(ours["optimizer"]["state"][key][name], value) for name, value in moments.items())
 
@@ -97,6 +100,12 @@ def test_interrupted_and_killed_it_ends_like_an_uninterrupted_run(work, sample_d
     assert_same(output, uninterrupted)
 
 
+def test_the_average_is_what_the_checkpoint_offers(uninterrupted):
+    averaged, own = state(uninterrupted)["state_dict"], state(uninterrupted)["ema_state_dict"]
+    name = "roi_head.bbox_head.fc_cls.weight"
+    assert torch.isfinite(averaged[name]).all() and not torch.equal(averaged[name], own[f"module.{name}"])
+
+
 def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, tmp_path, monkeypatch):
     put, calls = LocalBackend.put, []
 
@@ -117,7 +126,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, tmp_path,
 @pytest.mark.parametrize("changes, message", [
     (dict(seed=4), "seed 3, --seed says 4"),
     (dict(classes=["berry"]), "--load-weights"),
-], ids=["seed", "classes"])
+    (dict(ema=False), "add --ema"),
+], ids=["seed", "classes", "average"])
 def test_another_run_is_not_continued(work, sample_data, uninterrupted, tmp_path, changes, message):
     with pytest.raises(TrainingError, match=message):
         train(work, **options(sample_data, **changes), save_checkpoints_to=tmp_path, resume_from=uninterrupted / "latest.pth")
