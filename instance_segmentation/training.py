@@ -10,6 +10,7 @@ from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.report import progress, say
+from instance_segmentation.starting import find_start
 from instance_segmentation.templates.workdir import open_workdir
 
 # How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
@@ -71,52 +72,55 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         validation = read_annotations(val_ann_files, val_data_roots, classes=training.classes, all_classes=False,
                                       progress=checked)
     say_data(train=training, val=validation)
-    resume_from = checkpoint_to_resume(resume_from, output)
     device = prepare_device(work.template.gpu_num if gpu_num is None else gpu_num)
 
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
-    from instance_segmentation.engine.runner import FineTuneRunner
     cfg, basic = read_config(config or work.config), work.template.hyper_parameters.basic
-    start = resume_from or load_weights
-    meta = read_meta(start, trust_checkpoint) if start else {}
-    remembered = meta.get("instseg") or {}
-    if resume_from:
-        check_same_run(resume_from, meta, training.classes, seed, recipe.get("ema", False))
-        seed = meta.get("seed")
-        batch_size = remembered.get("batch_size", batch_size) if batch_size == "auto" else batch_size
-    input_size = input_size or remembered.get("input_size")
-    fresh = remembered.get("from_random", False) if resume_from else not load_weights
-    if input_size:
+    start, ema = find_start(resume_from, load_weights, output, trust_checkpoint), recipe.get("ema", False)
+    start.check(training.classes, seed, ema)
+    if input_size := input_size or start.own.get("input_size"):
         set_input_size(cfg, input_size)
     output.mkdir(parents=True, exist_ok=True)
     settings = dict(
         train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
         val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), images=len(training.images),
-        classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=fresh,
+        classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=start.from_random,
         learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size,
-        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options, **recipe)
+        num_workers=num_workers, seed=start.meta.get("seed") if start.resumed else seed, tensorboard_dir=tensorboard_dir,
+        overrides=cfg_options, **recipe)
     if batch_size == "auto":
-        from instance_segmentation.engine.batch_size import largest_batch
-        batch_size, basis = largest_batch(train_config(cfg, batch_size=1, **settings), len(training.images))
-        say("Batch", basis)
+        batch_size = start.resumed and start.own.get("batch_size") or _largest_batch(cfg, settings)
     cfg = train_config(cfg, batch_size=batch_size or basic.batch_size, **settings)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       from_random=fresh, version=__version__, ema=recipe.get("ema", False), batch_size=cfg.train_dataloader.batch_size,
+                       from_random=start.from_random, ema=ema, batch_size=cfg.train_dataloader.batch_size, version=__version__,
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
-    if not resume_from:
-        start = set_aside(output, start)
-    cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from), load_from=str(start) if start else None)
+    if not start.resumed:
+        start = start.set_aside(output)
+    cfg.update(trust_checkpoint=trust_checkpoint, resume=start.resumed, load_from=str(start.weights) if start.weights else None)
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
         f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:.3g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
-    if not start:
+    if not start.weights:
         say("Weights", "none given: starting from random weights, with the recipe for that in model.py (from_random)")
+    return _finish(_run(cfg), work, output)
+
+
+def _largest_batch(cfg, settings):
+    from instance_segmentation.engine.batch_size import largest_batch
+    from instance_segmentation.engine.config import train_config
+    batch_size, basis = largest_batch(train_config(cfg, batch_size=1, **settings), settings["images"])
+    say("Batch", f"{batch_size}, the largest that fits ({basis})")
+    return batch_size
+
+
+def _run(cfg):
+    from instance_segmentation.engine.runner import FineTuneRunner
     try:
         runner = FineTuneRunner.from_cfg(cfg)
         runner.train()
     except (RuntimeError, MemoryError, OSError) as error:
-        raise as_training_error(error, cfg.train_dataloader.batch_size, output) from error
-    return _finish(runner, work, output)
+        raise as_training_error(error, cfg.train_dataloader.batch_size, cfg.work_dir) from error
+    return runner
 
 
 def _finish(runner, work, output):
@@ -155,49 +159,14 @@ def prepare_device(gpu_num):
     return f"GPU {torch.cuda.get_device_name(0)}"
 
 
-def checkpoint_to_resume(wanted, output):
-    """The checkpoint that `--resume-from` means; None when nothing is to be resumed."""
-    if str(wanted) != "auto":
-        return wanted
-    return output / "latest.pth" if (output / "latest.pth").is_file() else None
-
-
-def read_meta(weights, trust):
-    """What a checkpoint says about its run; under `instseg` what only ours say (`input_size`, `from_random`, …)."""
-    from instance_segmentation.engine.checkpoint import read_checkpoint
-    return read_checkpoint(weights, trust=trust)["meta"]
-
-
-def check_same_run(path, meta, classes, seed, ema):
-    """Refuse to continue a checkpoint with other classes, another seed or another kind of weights than its run had."""
-    own = meta.get("instseg") or {}
-    if own.get("ema", False) != ema:
-        raise TrainingError(f"--resume-from {path}: its run was made with{'' if ema is False else 'out'} --ema; "
-                            f"{'add' if ema is False else 'leave out'} --ema, too")
-    if own and list(own["classes"]) != list(classes):
-        raise TrainingError(f"--resume-from {path}: its run learns {', '.join(own['classes'])}, the data and --classes say "
-                            f"{', '.join(classes)}; to learn other classes start from it with --load-weights")
-    if seed is not None and seed != meta.get("seed"):
-        raise TrainingError(f"--resume-from {path}: its run has seed {meta.get('seed')}, --seed says {seed}; leave --seed out")
-
-
-def set_aside(output, start):
-    """Rename an earlier run's files: a new run must not replace what took a night. Returns where `start` is now."""
-    for name in ("scalars.json", "latest.pth", "best.pth"):
-        if (path := output / name).is_file():
-            aside = path.replace(output / f"previous_{name}")
-            start = aside if start and Path(start).resolve() == path else start
-    return start
-
-
 def as_training_error(error, batch_size, output):
     """Say what to do about an exhausted memory or disk; any other error is our bug and keeps its traceback."""
     if is_full_disk(error):
-        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is whole, as it was saved last; make room and "
+        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room and "
                              "continue with --resume-from auto")
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a smaller "
-                             "--input-size or fewer --num-workers (their shared memory counts, too), and continue with "
+        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a "
+                             "smaller --input-size or fewer --num-workers (their shared memory counts, too), and continue with "
                              "--resume-from auto: latest.pth is whole")
     return error
 

@@ -49,7 +49,7 @@ def add_recipe(parser):
     group.add_argument("--accumulate", type=positive, metavar="N", help="add up the gradients of N batches for one update")
     group.add_argument("--clip-grad", type=float, metavar="NORM", help="shorten all gradients together to this norm")
     group.add_argument("--frozen-stages", type=int, metavar="N",
-                       help="do not train the first N stages of the backbone (default: the template's, mostly 0)")
+                       help="do not train the first N stages of the backbone (default: the template's)")
     group.add_argument("--ema", action="store_true",
                        help="validate and keep the running average of the weights, over about a tenth of the training")
     group.add_argument("--early-stop", type=positive, metavar="PATIENCE",

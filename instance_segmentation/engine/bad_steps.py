@@ -75,9 +75,9 @@ def go_back(runner, bad, most):
     halvings, group = runner.message_hub.runtime_info.get("halvings", 0), runner.optim_wrapper.param_groups[0]
     images = ", ".join(bad.images)
     if halvings >= most:
-        raise TrainingError(f"{bad.what} at {place}, with the learning rate halved {halvings} times (--max-rollbacks). Its images: "
-                            f"{images}. Check their annotations, or pass a smaller --base-learning-rate; latest.pth holds the "
-                            f"last good state, step {runner.iter}")
+        raise TrainingError(f"{bad.what} at {place}, with the learning rate halved {halvings} times (--max-rollbacks). Its "
+                            f"images: {images}. Check their annotations, or pass a smaller --base-learning-rate; latest.pth "
+                            f"holds the last good state, step {runner.iter}")
     halve_rate(runner)
     runner.message_hub.update_info("halvings", halvings + 1)
     runner.save_checkpoint(runner.work_dir, "latest.pth", meta=dict(epoch=runner.epoch, iter=runner.iter))

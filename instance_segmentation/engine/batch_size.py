@@ -51,7 +51,7 @@ def largest_batch(cfg, images):
         batch, image = extrapolate({line["batch"]: line["peak"] for line in tried}, USABLE * free)
         basis = f"{image / 2**30:.2f} GiB per image, {free / 2**30:.1f} GiB free"
     batch = max(size for size in SIZES if size <= max(1, min(batch, images)))
-    return batch, f"{batch}: {basis}"
+    return batch, basis
 
 
 def extrapolate(peaks, usable):

@@ -32,10 +32,8 @@ class KeepLatestAndBest(Hook):
         self.metric, self.every_s = metric, 60 * every_minutes
 
     def before_train(self, runner):
-        """Save the start, unless it came from a checkpoint of this run."""
-        self.saved = time.monotonic()
-        if not runner.iter:
-            self.save(runner, 0, 0)
+        """Save the start: what a bad first step goes back to."""
+        self.save(runner, runner.epoch, runner.iter)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Save now and then, and before an interrupted run ends."""

@@ -73,7 +73,8 @@ def test_a_run_with_negatives_stops_early_and_logs_its_validation_loss(work, sam
     (tmp_path / "train.json").write_text(json.dumps(truth))
     nothing_found = options(sample_data)["cfg_options"] | {"model.test_cfg.rcnn.score_thr": 1.1}
     train(work, **options(sample_data, train_ann_files=[tmp_path / "train.json"], epochs=9, batch_size=8, keep_empty=True,
-                          early_stop=1, ema=False, accumulate=None, cfg_options=nothing_found), save_checkpoints_to=tmp_path / "o")
+                          early_stop=1, ema=False, accumulate=None, cfg_options=nothing_found),
+          save_checkpoints_to=tmp_path / "o")
     text = capsys.readouterr().out
     assert "4 images without objects" in text and "--early-stop" in text and "val loss" in text
     meta = state(tmp_path / "o")["meta"]

@@ -15,7 +15,7 @@ from mmengine.fileio.backends import LocalBackend
 from instance_segmentation.api import instantiate, train
 from instance_segmentation.engine.runner import forget_after
 from instance_segmentation.errors import TrainingError
-from instance_segmentation.training import set_aside
+from instance_segmentation.starting import Start
 
 pytestmark = pytest.mark.component
 EPOCHS = 2
@@ -136,7 +136,7 @@ def test_another_run_is_not_continued(work, sample_data, uninterrupted, tmp_path
 def test_a_new_run_sets_the_old_one_aside(tmp_path):
     for name in ("latest.pth", "best.pth", "scalars.json"):
         (tmp_path / name).write_text(name)
-    assert set_aside(tmp_path, tmp_path / "best.pth") == tmp_path / "previous_best.pth"
+    assert Start(tmp_path / "best.pth", False, {}).set_aside(tmp_path).weights == tmp_path / "previous_best.pth"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         f"previous_{name}": name for name in ("latest.pth", "best.pth", "scalars.json")}
 
