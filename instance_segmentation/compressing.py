@@ -159,7 +159,7 @@ class _Trial:
         import openvino as ov
 
         from instance_segmentation.ir.calibration import read_input
-        from instance_segmentation.ir.session import core
+        from instance_segmentation.ir.core import core
         from instance_segmentation.ir.speed import measure, openvino_contender
         fp16 = self.folder / "fp16.xml"
         ov.save_model(self.model, fp16, compress_to_fp16=True)
