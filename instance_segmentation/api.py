@@ -3,6 +3,7 @@
     train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    plan                               weigh an export's accuracy against its time
     benchmark                          time models side by side
     quickstart                         all of it on sample data
 
@@ -16,6 +17,7 @@ HOMES = {
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
     "TrainResult": "training", "train": "training",
+    "Plan": "planning", "plan": "planning",
     "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_classes, add_data, add_input_size, add_weights, verb_parser
+from instance_segmentation.cli.options import add_classes, add_data, add_input_size, add_weights, count, verb_parser
 from instance_segmentation.errors import ExportError
 
 EXAMPLE = """examples:
@@ -29,19 +29,12 @@ def parser(work_dir=None):
     add_input_size(result, "network input of the exported model: one number, or height and width; multiples of 32 (default: "
                    "the checkpoint's)")
     add_data(result, "test", required=False)
-    result.add_argument("--parity-images", type=_count, default=8, metavar="N",
+    result.add_argument("--parity-images", type=count, default=8, metavar="N",
                         help="how many of these images checkpoint and exported model are compared on (default: 8)")
     add_classes(result, "must equal the weights' classes; leave it out")
     result.add_argument("--openvino-mo-args", help=argparse.SUPPRESS)
     result.add_argument("--config", help=argparse.SUPPRESS)
     return result
-
-
-def _count(text):
-    """A number of images, at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 1")
-    return int(text)
 
 
 def main(argv=None, work_dir=None):

@@ -5,7 +5,7 @@ from itertools import count, islice
 from mmengine.registry import LOOPS
 from mmengine.runner import TestLoop
 
-ONE_BY_ONE = 10
+ONE_BY_ONE = 5
 
 
 @LOOPS.register_module()
