@@ -5,6 +5,7 @@
     list_templates, find_template      what there is to choose from
     plan                               weigh an export's accuracy against its time
     benchmark                          time models side by side
+    check_ir                           explain an exported model, and say who can run it
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -18,6 +19,7 @@ HOMES = {
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
     "TrainResult": "training", "train": "training",
     "Plan": "planning", "plan": "planning",
+    "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",

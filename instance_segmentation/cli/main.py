@@ -17,6 +17,7 @@ VERBS = {
     "quantize": "The same as compress.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
+    "check-ir": "Explain any exported model, and say which programs can run it.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
 ALIASES = {"quantize": "compress"}
@@ -35,7 +36,8 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     first = argv[0] if argv else ""
     if first in VERBS:
-        return importlib.import_module(f"instance_segmentation.cli.{ALIASES.get(first, first)}").main(argv[1:])
+        module = ALIASES.get(first, first).replace("-", "_")
+        return importlib.import_module(f"instance_segmentation.cli.{module}").main(argv[1:])
     if first in ("-h", "--help", "help"):
         print(usage())
         return 0
