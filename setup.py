@@ -29,10 +29,12 @@ BASE = [
     "opencv-python-headless>=4.10",
     "openvino>=2026.4,<2027",
     "pillow>=10",
+    "psutil>=5.9",
     "pycocotools>=2.0.8,<3",
     "pydantic>=2.10,<3",
     "pyyaml>=6",
     "rich>=13",
+    "scipy>=1.11,<2",  # optimal assignment in tracking
 ]
 EXTRAS = {
     # onedl-mmcv is source only: build it after torch and with --no-build-isolation, as init_venv.sh does.

@@ -3,6 +3,7 @@
     train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    demo, load_model                   run a model on images and videos; get it as a function
     benchmark                          time models side by side
     quickstart                         all of it on sample data
 
@@ -15,6 +16,7 @@ HOMES = {
     "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
+    "demo": "demo", "load_model": "inference.model",
     "TrainResult": "training", "train": "training",
     "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",

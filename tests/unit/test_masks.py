@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.inference.masks import paste_rles
+from instance_segmentation.inference.masks import mask_crop, paste_rles
 
 
 def pasted(boxes, masks, size_hw, **options):
@@ -94,3 +94,17 @@ def test_hundred_masks_as_wide_as_a_full_hd_image_take_less_than_50_mb():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
+
+
+@pytest.mark.parametrize("pixels", [(slice(3, 9), slice(5, 20)), (slice(0, 20), slice(0, 30)), (slice(0, 20), slice(7, 9)),
+                                    (slice(19, 20), slice(29, 30)), (slice(0, 0), slice(0, 0))],
+                         ids=["inside", "whole image", "full columns", "last pixel", "empty"])
+def test_crop_equals_the_decoded_mask(pixels):
+    mask = np.zeros((20, 30), np.uint8, order="F")
+    mask[pixels] = 1
+    mask[6, 10:12] = 0
+    crop, (x, y) = mask_crop(coco_mask.encode(mask))
+    put = np.zeros_like(mask)
+    put[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
+    np.testing.assert_array_equal(put, mask)
+    assert crop.flags.c_contiguous and (not crop.size or crop[0].any() and crop[:, -1].any())
