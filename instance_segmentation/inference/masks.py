@@ -51,6 +51,20 @@ def mask_crop(rle):
     return np.ascontiguousarray(columns.reshape(w, height)[:, y:y + h].T), (x, y)
 
 
+def moved(rle, dx, dy):
+    """A mask moved by (dx, dy) whole pixels, without making pixels.
+
+    The columns lie one behind the other in an RLE, so a move is one addition. What is pushed over the lower or upper edge
+    comes back in the next column: good enough to compare masks from frame to frame, not to draw them.
+    """
+    height, width = rle["size"]
+    bounds = np.cumsum(run_lengths(rle["counts"].decode("ascii")))[:-1] + dx * height + dy
+    lost = np.count_nonzero(bounds <= 0)
+    bounds = bounds[lost:][bounds[lost:] < height * width]
+    counts = np.diff(np.concatenate([[0] * (1 + lost % 2), bounds, [height * width]]))
+    return coco_mask.frPyObjects(dict(size=rle["size"], counts=counts.astype(np.int64)), height, width)
+
+
 def _run_lengths(boxes, masks, size_hw, threshold):
     """COCO's uncompressed counts of each mask, a list of integer arrays."""
     height, pixels = size_hw[0], size_hw[0] * size_hw[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.inference.masks import mask_crop, paste_rles
+from instance_segmentation.inference.masks import mask_crop, moved, paste_rles
 
 
 def pasted(boxes, masks, size_hw, **options):
@@ -108,3 +108,14 @@ def test_crop_equals_the_decoded_mask(pixels):
     put[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
     np.testing.assert_array_equal(put, mask)
     assert crop.flags.c_contiguous and (not crop.size or crop[0].any() and crop[:, -1].any())
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 0), (4, 0), (0, 3), (-2, -5), (40, 0), (-40, 0), (-8, 0), (11, 0)])
+def test_moved_equals_moving_the_pixels(dx, dy):
+    mask = np.zeros((20, 30), np.uint8)
+    mask[6:9, 5:20] = mask[9:14, 8] = 1
+    expected = np.zeros_like(mask)
+    rows, columns = np.nonzero(mask)
+    inside = (columns + dx >= 0) & (columns + dx < 30)
+    expected[rows[inside] + dy, columns[inside] + dx] = 1
+    np.testing.assert_array_equal(coco_mask.decode(moved(coco_mask.encode(np.asfortranarray(mask)), dx, dy)), expected)
