@@ -4,6 +4,7 @@
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     demo, load_model                   run a model on images and videos; get it as a function
+    plan                               weigh an export's accuracy against its time
     benchmark                          time models side by side
     quickstart                         all of it on sample data
 
@@ -18,6 +19,7 @@ HOMES = {
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
     "demo": "demo", "load_model": "inference.model",
     "TrainResult": "training", "train": "training",
+    "Plan": "planning", "plan": "planning",
     "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",

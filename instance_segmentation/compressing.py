@@ -1,12 +1,13 @@
 """Quantise a network to INT8, hold its accuracy, and show FP32, FP16 and INT8 side by side."""
 
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import ExportError, TemplateError
+from instance_segmentation.evaluation import detect
+from instance_segmentation.exporting import find_thresholds
 from instance_segmentation.report import number, say, table
 from instance_segmentation.templates.workdir import open_workdir
 
@@ -73,6 +74,7 @@ def compress(work_dir, *, load_weights, save_model_to, train_ann_files, train_da
         files = trial.calibration(train_ann_files, train_data_roots, count)
         reverted, ap = trial.hold_accuracy(files, max_drop)
         variants = trial.variants(ap, files[:8])
+        trial.write_thresholds()
         trial.write_labels()
         replace_files(folder, Path(save_model_to))
     result = CompressResult(Path(save_model_to) / "model.xml", variants, len(files), reverted)
@@ -113,11 +115,8 @@ class _Trial:
 
     def segm_ap(self, xml):
         """Segm AP of an IR on the validation images, NaN without ground truth."""
-        from instance_segmentation.engine.evaluation import run_test
         from instance_segmentation.ir.detector import ExportedDetector
-        with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-            metrics, _, _ = run_test(ExportedDetector(xml), self.cfg, self.val, Path(folder), 0)
-        return metrics["segm/AP"]
+        return detect(ExportedDetector(xml), self.cfg, self.val)[0]["segm/AP"]
 
     def hold_accuracy(self, files, max_drop):
         """Quantise, and return parts to float32, the most harmful first, until the accuracy holds.
@@ -149,6 +148,7 @@ class _Trial:
         names = always.union(*(parts[title] for title in reverted))
         model = self.quantize.quantize(self.model, self.info, files, names)
         self.quantize.save(model, self.folder / "model.xml", len(files), reverted)
+        self.int8 = model
         ap = self.segm_ap(self.folder / "model.xml")
         say("INT8", f"segm AP {number(ap, 4)}, ΔAP {ap - self.fp32_ap:+.4f}" +
             (f", in float32: {', '.join(reverted)}" if reverted else ""))
@@ -159,15 +159,24 @@ class _Trial:
         import openvino as ov
 
         from instance_segmentation.ir.calibration import read_input
+        from instance_segmentation.ir.core import core
         from instance_segmentation.ir.speed import measure, openvino_contender
         fp16 = self.folder / "fp16.xml"
         ov.save_model(self.model, fp16, compress_to_fp16=True)
         files_of = {"FP32": self.fp32, "FP16": fp16, "INT8": self.folder / "model.xml"}
         aps = {"FP32": self.fp32_ap, "FP16": self.segm_ap(fp16), "INT8": int8_ap}
-        core, images = ov.Core(), [read_input(file, self.info) for file in files]
-        timings = measure([openvino_contender(title, core.read_model(xml), images, size_mb=_megabytes(xml))
+        images = [read_input(file, self.info) for file in files]
+        timings = measure([openvino_contender(title, core().read_model(xml), images, size_mb=_megabytes(xml))
                            for title, xml in files_of.items()], runs=15)
         return tuple(Variant(aps[timing.name], timing) for timing in timings)
+
+    def write_thresholds(self):
+        """Store the INT8 model's own score thresholds in the folder's model.xml: its scores differ a little from FP32's."""
+        import openvino as ov
+
+        from instance_segmentation.ir.info import update_info
+        update_info(self.int8, **find_thresholds(self.cfg, self.val, self.folder / "model.xml"))
+        ov.save_model(self.int8, self.folder / "model.xml", compress_to_fp16=False)
 
     def write_labels(self):
         """Write the label files of an export beside model.xml."""

@@ -79,6 +79,23 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     return result
 
 
+def detect(model, cfg, annotations):
+    """Run a model on annotated images, without a word.
+
+    Args:
+        model: As of `load_for_test`.
+        cfg: The work dir's Config.
+        annotations: `coco.Annotations` in the model's class order.
+
+    Returns:
+        Metrics and detections, as of `run_test`.
+    """
+    from instance_segmentation.engine.evaluation import run_test
+    with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
+        metrics, _, detections = run_test(model, cfg, annotations, Path(folder), 0)
+    return metrics, detections
+
+
 def _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to):
     if save_results_to:
         write_metrics_json(save_results_to, with_source_ids(detections, annotations))

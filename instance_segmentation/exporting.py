@@ -1,19 +1,22 @@
 """Export a checkpoint as an OpenVINO IR, and as ONNX if asked, and tell how to run it."""
 
+import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import ExportError, WeightsError
-from instance_segmentation.evaluation import check_classes
-from instance_segmentation.report import progress, say
+from instance_segmentation.evaluation import check_classes, detect
+from instance_segmentation.report import number, progress, say, table
 from instance_segmentation.templates.catalogue import find_template
 from instance_segmentation.templates.weights import fetch
 from instance_segmentation.templates.workdir import open_workdir
 
 
 def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True, onnx=False, openvino_input_format="BGR",
-           fp16=False, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8, trust_checkpoint=False):
+           fp16=False, ovms=None, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8,
+           trust_checkpoint=False):
     """Write model.xml and model.bin, after the exported graph found what the checkpoint finds.
 
     Args:
@@ -25,9 +28,11 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         onnx: Also write model.onnx, checked in the same way.
         openvino_input_format: Channel order that clients will send, `BGR` or `RGB`.
         fp16: Store 16-bit weights in the IR: half the size.
+        ovms: Name under which OpenVINO Model Server shall serve the model; a repository for it is written too.
         input_size: (height, width) in pixels, multiples of 32; the checkpoint's own when None.
-        test_ann_files, test_data_roots: Images for the parity gate; noise images stand in without them.
-        parity_images: How many of them to use.
+        test_ann_files, test_data_roots: Images for the parity gate, where noise stands in without them, and for the score
+            thresholds (`IrInfo.confidence_threshold`), for which nothing can.
+        parity_images: How many of them the gate uses.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
 
     Returns:
@@ -39,21 +44,48 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     if bool(test_ann_files) != bool(test_data_roots):
         raise ExportError("--test-ann-files and --test-data-roots belong together; give both or neither")
     network = _network(weights, work.config, input_size, trust_checkpoint)
+    from instance_segmentation.engine.config import read_config
     from instance_segmentation.ir.export import export_ir, origin_of, spread, write_onnx
     names = network.dataset_meta["classes"]
     check_classes(classes, names, weights)
-    images = []
+    files, judge = [], None
     if test_ann_files:
-        images = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False).images
-    files = [image["file_name"] for image in images]
+        annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False)
+        files = [image["file_name"] for image in annotations.images]
+        judge = partial(find_thresholds, read_config(work.config), annotations)
     result = export_ir(weights, save_model_to, network=network, template=work.template.name, fp16=fp16,
-                       channel_order=openvino_input_format, samples=files, parity_images=parity_images)
+                       channel_order=openvino_input_format, samples=files, parity_images=parity_images, judge=judge)
     _tell(result, work, fp16)
     if onnx:
         written = write_onnx(network, Path(save_model_to) / "model.onnx", origin=origin_of(weights), template=work.template.name,
-                             channel_order=openvino_input_format, samples=spread(files, parity_images))
+                             channel_order=openvino_input_format, samples=spread(files, parity_images),
+                             facts={key: getattr(result.info, key) for key in ("confidence_threshold", "class_thresholds")})
         _tell_onnx(written)
+    if ovms:
+        _tell_ovms(write_repository(result.path, ovms), ovms)
     return result
+
+
+def write_repository(xml, name):
+    """Lay a copy of an IR out as OpenVINO Model Server expects it: `ovms/NAME/1/model.xml` beside the model.
+
+    Returns:
+        Path of the repository, the folder `ovms`.
+    """
+    folder = xml.parent / "ovms" / name / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (xml, xml.with_suffix(".bin")):
+        shutil.copyfile(file, folder / file.name)
+    return xml.parent / "ovms"
+
+
+def _tell_ovms(repository, name):
+    """Say how to serve the model and how to use it."""
+    say("Repository", f"{repository}, for OpenVINO Model Server")
+    say("", f"  serve it   docker run --rm -p 8000:8000 -v {repository.resolve()}:/models openvino/model_server "
+        f"--model_path /models/{name} --model_name {name} --rest_port 8000")
+    say("", f"  use it     instseg demo -m localhost:8000/models/{name} --adapter ovms --labels "
+        f"{repository.parent / 'labels.txt'} -i a.jpg -o found.jpg")
 
 
 def convert_to_onnx(source, output, *, load_weights=None, input_size=None, trust_checkpoint=False):
@@ -102,15 +134,48 @@ def snapshot_of(template, folder):
     return folder / "snapshot.pth"
 
 
+def find_thresholds(cfg, annotations, xml):
+    """The scores from which an IR's detections are worth showing, by best F1 at mask IoU 0.5; printed as a table.
+
+    Args:
+        cfg: The work dir's Config.
+        annotations: `coco.Annotations` in the model's class order.
+        xml: The IR.
+
+    Returns:
+        The fields of IrInfo to store: `confidence_threshold` and `class_thresholds`, where a class without a hit takes that of
+        all classes. Nothing when no detection of any class is a hit.
+    """
+    from instance_segmentation.engine.metrics import segm_matches
+    from instance_segmentation.ir.detector import ExportedDetector
+    from instance_segmentation.ir.thresholds import thresholds
+    model = ExportedDetector(xml)
+    _, detections = detect(model, cfg, annotations)
+    with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
+        matches = segm_matches(annotations.write(Path(folder) / "truth.json"), detections)
+    together, of_class = thresholds(matches, model.info.score_threshold)
+    if together is None:
+        say("Thresholds", "none: the model finds no object of the given images at mask IoU 0.5. All its detections will be "
+            "shown; give more images or train longer")
+        return {}
+    say("Thresholds", f"best F1 at mask IoU 0.5 on {len(annotations.images)} images. They are stored in the model, for showing "
+        "detections; evaluation uses them all")
+    counts = [objects for _, _, objects in matches]
+    table("", ("class", "objects", "score ≥", "precision", "recall", "F1"),
+          [(name, count, *(map(number, own) if own else (number(together.score), *"–––"))) for name, count, own
+           in zip((*annotations.classes, "all"), (*counts, sum(counts)), (*of_class, together), strict=True)])
+    return dict(confidence_threshold=together.score, class_thresholds=tuple((own or together).score for own in of_class))
+
+
 def _network(weights, config, input_size, trust):
     """The checkpoint's network, for another input size if asked."""
     from instance_segmentation.engine import register
     register("Exporting")
-    from instance_segmentation.engine.config import set_input_size
+    from instance_segmentation.engine.config import check_input_size
     from instance_segmentation.engine.network import load_network
     network = load_network(weights, config=config, trust=trust)
     if input_size:
-        set_input_size(network.cfg, input_size)
+        check_input_size(input_size)
         network.input_size = tuple(input_size)
     return network
 
@@ -143,6 +208,7 @@ def _tell(result, work, fp16):
              "DIR --save-metrics-to metrics.yaml"),
             ("OpenVINO", f"openvino.compile_model('{result.path}')(cv2.resize(cv2.imread('a.jpg'), ({width}, {height})){order}"
              ".transpose(2, 0, 1)[None].astype('float32'))"),
+            ("pictures", f"instseg demo -m {result.path} -i a.jpg -o found.jpg"),
             ("Model API", f"model_api.models.Model.create_model('{result.path}')(cv2.imread('a.jpg'){order})"),
             ("OMZ demo", f"instance_segmentation_demo.py -m {result.path} --labels {folder / 'labels.txt'} -i a.jpg")):
         say("", f"  {title:<10} {command}")

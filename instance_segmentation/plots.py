@@ -33,6 +33,36 @@ def training_curves(scalars_json, output_png):
     pyplot.close(figure)
 
 
+def accuracy_against_time(plan_json, output_png):
+    """Draw the points of a plan.
+
+    Args:
+        plan_json: As `instseg plan` writes it: `points`, each with `precision`, `proposals`, `score_threshold`,
+            `segm_ap`, `ms`, `pareto` and `recommended`.
+        output_png: The picture.
+    """
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    points = json.loads(Path(plan_json).read_text(encoding="utf-8"))["points"]
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    unbeaten = sorted((point["ms"], point["segm_ap"]) for point in points if point["pareto"])
+    axes.step(*zip(*unbeaten, strict=True), where="post", color="0.6", label="Pareto")
+    for precision in dict.fromkeys(point["precision"] for point in points):
+        own = [point for point in points if point["precision"] == precision]
+        axes.scatter([point["ms"] for point in own], [point["segm_ap"] for point in own], label=precision)
+    for point in points:
+        axes.annotate(f"{point['proposals']}, {point['score_threshold']:g}", (point["ms"], point["segm_ap"]), xytext=(4, 4),
+                      textcoords="offset points", fontsize=7)
+        if point["recommended"]:
+            axes.scatter(point["ms"], point["segm_ap"], s=160, facecolors="none", edgecolors="k", label="recommended")
+    axes.set(title="Beside the points: proposals, score threshold", xlabel="milliseconds per image", ylabel="segm AP")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(output_png, dpi=110)
+    pyplot.close(figure)
+
+
 def _series(axes, lines, labels, **style):
     for key, label in labels.items():
         points = [(line["step"], line[key]) for line in lines if key in line]

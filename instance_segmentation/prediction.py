@@ -31,8 +31,8 @@ class Prediction:
         return len(self.scores)
 
     def above(self, threshold):
-        """Return the detections whose score reaches `threshold`."""
-        keep = np.flatnonzero(self.scores >= threshold)
+        """Return the detections whose score reaches `threshold`, a number or one per class (`IrInfo.class_thresholds`)."""
+        keep = np.flatnonzero(self.scores >= np.broadcast_to(threshold, len(self.classes))[self.labels])
         return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep],
                        rles=[self.rles[i] for i in keep], track_ids=None if self.track_ids is None else self.track_ids[keep])
 

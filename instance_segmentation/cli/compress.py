@@ -1,10 +1,9 @@
 """`compress.py` in a work dir, `instseg compress WORK_DIR` or `instseg quantize WORK_DIR`: an INT8 model for OpenVINO."""
 
-import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_data, add_weights, verb_parser
+from instance_segmentation.cli.options import add_data, add_weights, count, share, verb_parser
 from instance_segmentation.errors import ExportError
 
 ABSENT = ("sparsity", "pruning", "binarization")
@@ -23,10 +22,10 @@ def parser(work_dir=None):
     add_weights(result, ".pth checkpoint, or the .xml of an FP32 export", required=False)
     result.add_argument("--save-model-to", type=Path, metavar="DIR",
                         help="folder for the INT8 model.xml, model.bin, labels.txt and labels_nobg.txt")
-    result.add_argument("--max-drop", type=_share, metavar="AP",
+    result.add_argument("--max-drop", type=share, metavar="AP",
                         help="largest loss of segm AP, from 0 to 1; above it the worst parts of the network go back to float32 "
                              "(default: the template's, 0.01)")
-    result.add_argument("--calibration-images", type=_count, metavar="N",
+    result.add_argument("--calibration-images", type=count, metavar="N",
                         help="how many training images the ranges are measured on (default: the template's, 300)")
     add_data(result, "train", required=False)
     add_data(result, "val", required=False)
@@ -34,24 +33,6 @@ def parser(work_dir=None):
     for method in ABSENT:
         result.add_argument(f"--nncf-{method}", action="store_true", help="not offered")
     return result
-
-
-def _count(text):
-    """A number of images, at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 1")
-    return int(text)
-
-
-def _share(text):
-    """A number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 0 to 1, for example 0.01")
-    return value
 
 
 def main(argv=None, work_dir=None):

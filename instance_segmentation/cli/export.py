@@ -1,10 +1,11 @@
 """`export.py` in a work dir, `instseg export WORK_DIR`: turn a checkpoint into an OpenVINO model."""
 
 import argparse
+import re
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_classes, add_data, add_input_size, add_weights, verb_parser
+from instance_segmentation.cli.options import add_classes, add_data, add_input_size, add_weights, count, verb_parser
 from instance_segmentation.errors import ExportError
 
 EXAMPLE = """examples:
@@ -26,10 +27,13 @@ def parser(work_dir=None):
                         help="channel order of the images that will be sent to the model (default: BGR, as OpenCV reads)")
     result.add_argument("--openvino", action="store_true", help="accepted for old scripts; OpenVINO is always written")
     result.add_argument("--onnx", action="store_true", help="also write model.onnx: standard operators, for ONNX Runtime")
+    result.add_argument("--ovms", type=_servable, nargs="?", const="instance_segmentation", metavar="NAME",
+                        help="also write ovms/NAME/1/, a repository for OpenVINO Model Server (default name: "
+                             "instance_segmentation)")
     add_input_size(result, "network input of the exported model: one number, or height and width; multiples of 32 (default: "
                    "the checkpoint's)")
     add_data(result, "test", required=False)
-    result.add_argument("--parity-images", type=_count, default=8, metavar="N",
+    result.add_argument("--parity-images", type=count, default=8, metavar="N",
                         help="how many of these images checkpoint and exported model are compared on (default: 8)")
     add_classes(result, "must equal the weights' classes; leave it out")
     result.add_argument("--openvino-mo-args", help=argparse.SUPPRESS)
@@ -37,11 +41,12 @@ def parser(work_dir=None):
     return result
 
 
-def _count(text):
-    """A number of images, at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 1")
-    return int(text)
+def _servable(text):
+    """A model name that every client of the server accepts: the Open Model Zoo's take only letters, digits and `_`."""
+    if not re.fullmatch(r"\w+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"got '{text}', expected letters, digits and _ only, for example "
+                                         f"'{re.sub(r'[^0-9A-Za-z]+', '_', text)}'")
+    return text
 
 
 def main(argv=None, work_dir=None):

@@ -16,6 +16,7 @@ VERBS = {
     "compress": "Quantise to INT8 and hold the accuracy.",
     "quantize": "The same as compress.",
     "demo": "Run a model on images, a video or a camera; show and save what it finds.",
+    "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }

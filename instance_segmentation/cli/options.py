@@ -21,6 +21,24 @@ def comma_list(text):
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def count(text):
+    """A number of something, at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 1")
+    return int(text)
+
+
+def share(text):
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 0 to 1, for example 0.01")
+    return value
+
+
 def add_data(parser, split, required=True):
     """Add `--SPLIT-ann-files` and `--SPLIT-data-roots`."""
     group = parser.add_argument_group(f"{split} data")

@@ -77,6 +77,36 @@ def coco_metrics(ann_file, detections):
     return metrics
 
 
+def segm_matches(ann_file, detections):
+    """Which detections COCO counts as hits at mask IoU 0.5.
+
+    Args:
+        ann_file: COCO annotations.
+        detections: As of `coco_metrics`.
+
+    Returns:
+        Per class, in the order of the categories: scores (N,), hits (N,) bool, number of objects. Detections that COCO ignores,
+        because they lie on a crowd, are left out.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(ann_file))
+        evaluation = COCOeval(truth, _load(truth, detections, "segm"), "segm")
+        evaluation.evaluate()
+    images, sizes, params = len(evaluation.params.imgIds), len(evaluation.params.areaRng), evaluation.params
+    return [_class_matches(evaluation.evalImgs[start:start + images])  # the first of the size ranges: all sizes
+            for start in range(0, len(params.catIds) * sizes * images, sizes * images)]
+
+
+def _class_matches(images):
+    """Scores, hits and number of objects of one class from COCOeval's entries per image, None where it is absent."""
+    images = [entry for entry in images if entry]
+    counted = [~entry["dtIgnore"][0].astype(bool) for entry in images]  # row 0 is IoU 0.5
+    scores = [np.asarray(entry["dtScores"])[keep] for entry, keep in zip(images, counted, strict=True)]
+    hits = [entry["dtMatches"][0][keep] > 0 for entry, keep in zip(images, counted, strict=True)]
+    objects = sum(int((np.asarray(entry["gtIgnore"]) == 0).sum()) for entry in images)
+    return np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *hits]), objects
+
+
 def _load(truth, detections, kind):
     """COCO.loadRes without its failure on an empty list, and with the area of the kind that is scored."""
     found = COCO()

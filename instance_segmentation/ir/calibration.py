@@ -31,7 +31,7 @@ def pick(model, info, files, count):
 
     Args:
         model: The FP32 ov.Model.
-        info: Its IrInfo; only detections above its `confidence_threshold` leave the graph.
+        info: Its IrInfo; only detections above its `score_threshold` leave the graph.
         files: Candidates, tried in this order.
         count: How many to choose. Images that alone show a missing class come on top.
 
@@ -60,6 +60,6 @@ def pick(model, info, files, count):
 def _silent(info, missing, tried):
     names = [info.classes[index] for index in sorted(missing)]
     return (f"--train-ann-files, --train-data-roots: no calibration: the FP32 model finds {len(names)} of {len(info.classes)} "
-            f"classes on none of {tried} images with a score of at least {info.confidence_threshold:g}: {', '.join(names)}\n"
+            f"classes on none of {tried} images with a score of at least {info.score_threshold:g}: {', '.join(names)}\n"
             "INT8 ranges can only be measured where the network fires. Give images that show these classes, train longer, or "
             "train without these classes (train.py --classes). Nothing was written.")

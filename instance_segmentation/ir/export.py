@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import openvino as ov
@@ -14,7 +14,7 @@ from instance_segmentation.engine.network import load_network
 from instance_segmentation.errors import ExportError
 from instance_segmentation.ir import parity
 from instance_segmentation.ir.graph import build_ir
-from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info
+from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info, update_info
 from instance_segmentation.report import file_record
 
 
@@ -36,7 +36,7 @@ class ExportResult:
 
 
 def export_ir(weights, output_dir, *, network=None, config=None, template="", fp16=False, channel_order="BGR", samples=(),
-              parity_images=8, tolerance=None, trust=False):
+              parity_images=8, tolerance=None, trust=False, judge=None):
     """Export a checkpoint.
 
     Args:
@@ -52,6 +52,8 @@ def export_ir(weights, output_dir, *, network=None, config=None, template="", fp
         parity_images: How many.
         tolerance: A `parity.Tolerance`; by default the strict one, or FP16_TOLERANCE with `fp16`.
         trust: Unpickle arbitrary objects of the checkpoint.
+        judge: Called with the .xml that passed the gate; returns what the model shall say about itself besides, as fields of
+            IrInfo.
 
     Returns:
         An ExportResult.
@@ -62,10 +64,11 @@ def export_ir(weights, output_dir, *, network=None, config=None, template="", fp
     """
     model = network or load_network(weights, config=config, trust=trust)
     return write_ir(model, output_dir, origin=origin_of(weights, "FP16" if fp16 else "FP32"), template=template, fp16=fp16,
-                    channel_order=channel_order, samples=spread(samples, parity_images), tolerance=tolerance)
+                    channel_order=channel_order, samples=spread(samples, parity_images), tolerance=tolerance, judge=judge)
 
 
-def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_order="BGR", samples=(), tolerance=None):
+def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_order="BGR", samples=(), tolerance=None,
+             judge=None):
     """Export a network in memory; see `export_ir`."""
     info = describe(model, origin, template, channel_order)
     with beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
@@ -77,6 +80,10 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
         found = parity.compare(model, written, samples, channel_order, tolerance)
         found.check(tolerance)
         del written  # it holds model.bin open
+        if judge:
+            update_info(graph, **judge(folder / "model.xml"))
+            ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
+            _, info = read_ir(folder / "model.xml")
         write_labels(folder, info.classes)
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
@@ -84,13 +91,14 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
     return ExportResult(xml, info, found, size / 1e6)
 
 
-def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=()):
+def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=(), facts=None):
     """Export a network in memory as ONNX of standard operators.
 
     Args:
         model: mmdet detector in eval mode with `input_size`.
         output: The .onnx file; label files are written beside it.
         origin, template, channel_order, samples: As of `export_ir`.
+        facts: What else the model shall say about itself, as fields of IrInfo.
 
     Returns:
         An ExportResult.
@@ -101,7 +109,7 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
     """
     from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata, stage_names
     from instance_segmentation.ir.onnx_session import read_onnx
-    info, output = describe(model, origin, template, channel_order), Path(output)
+    info, output = replace(describe(model, origin, template, channel_order), **(facts or {})), Path(output)
     with beside(output.parent) as folder:
         proto = build_onnx(model, channel_order)
         set_metadata(proto, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
@@ -119,7 +127,7 @@ def describe(model, origin, template, channel_order):
     """The IrInfo of a network."""
     config = model.test_cfg.rcnn
     return IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
-                  confidence_threshold=config.score_thr, channel_order=channel_order,
+                  confidence_threshold=config.score_thr, score_threshold=config.score_thr, channel_order=channel_order,
                   mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
                   complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
 
@@ -144,17 +152,17 @@ def write_labels(folder, classes):
 
 
 class beside:
-    """A temporary folder on the same file system as `output_dir`, removed at the end."""
+    """A temporary folder on the same file system as `output_dir`, which `flag` names; removed at the end."""
 
-    def __init__(self, output_dir):
-        self.output = Path(output_dir)
+    def __init__(self, output_dir, flag="--save-model-to"):
+        self.output, self.flag = Path(output_dir), flag
 
     def __enter__(self):
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self.folder = Path(tempfile.mkdtemp(prefix=".export-", dir=self.output))
         except OSError as error:
-            raise ExportError(f"--save-model-to {self.output}: cannot be written: {error.strerror}") from error
+            raise ExportError(f"{self.flag} {self.output}: cannot be written: {error.strerror}") from error
         return self.folder
 
     def __exit__(self, *error):

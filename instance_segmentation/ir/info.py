@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.ir.core import core
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
 KEYS = ("labels", "label_info", "confidence_threshold", "resize_type", "reverse_input_channels", "mean_values", "scale_values",
@@ -19,9 +20,12 @@ class IrInfo:
         classes: Names in label order, as the user wrote them.
         input_size: Height and width of the input in pixels.
         template: Name of the template, empty for a model of another tool.
-        confidence_threshold: Lowest score the graph lets through.
+        confidence_threshold: Score from which a detection is worth showing. Other clients filter by it, evaluation never does.
         channel_order: `BGR` or `RGB`, what the input expects.
         mask_threshold: Probability from which a pixel belongs to the object.
+        class_thresholds: The same for each class, in label order; empty when no images were given to find them.
+        score_threshold: Lowest score the graph lets through; 0.0 when unknown.
+        runtime: What `instseg plan` found best for the CPU: OpenVINO's performance hint → further properties.
         size_mp, complexity_gflops: Of the network, NaN when unknown.
         origin: What produced it: package version, checkpoint's file name and sha256. Empty for another tool's model.
         resize_type: How images become the input, in Model API's words.
@@ -34,6 +38,9 @@ class IrInfo:
     confidence_threshold: float = 0.0
     channel_order: str = "BGR"
     mask_threshold: float = 0.5
+    class_thresholds: tuple = ()
+    score_threshold: float = 0.0
+    runtime: dict = None
     size_mp: float = float("nan")
     complexity_gflops: float = float("nan")
     origin: dict = None
@@ -55,14 +62,16 @@ def rt_info(info, iou_threshold):
     names = list(info.classes)
     ids = [str(index) for index in range(len(names))]
     own = dict(classes=names, input_size=list(info.input_size), template=info.template,
-               channel_order=info.channel_order, mask_threshold=info.mask_threshold, size_mp=info.size_mp,
-               complexity_gflops=info.complexity_gflops, origin=info.origin)
+               channel_order=info.channel_order, mask_threshold=info.mask_threshold,
+               class_thresholds=list(info.class_thresholds), score_threshold=info.score_threshold, runtime=info.runtime,
+               size_mp=info.size_mp, complexity_gflops=info.complexity_gflops, origin=info.origin)
     return dict(
         model_type="MaskRCNN", task_type="instance_segmentation", model_name=info.template,
         # lists are blank-separated, so no name may hold white space; clients add one to every label, hence the dummy
         labels=" ".join(["otx_empty_lbl", *("_".join(name.split()) for name in names)]),
         label_ids=" ".join(["None", *ids]),
         label_info=json.dumps(dict(label_names=names, label_ids=ids, label_groups=[names]), ensure_ascii=False),
+        # the best F1's when known: the graph's own score_threshold stays low, because AP needs the unsure detections too
         confidence_threshold=f"{info.confidence_threshold:g}", iou_threshold=f"{iou_threshold:g}",
         resize_type="standard", pad_value="0", reverse_input_channels="False",
         **{OWN_KEY: json.dumps(own, ensure_ascii=False)})
@@ -72,6 +81,19 @@ def set_rt_info(model, entries):
     """Write `model_info` entries into an ov.Model, in place."""
     for key, value in entries.items():
         model.set_rt_info(value, ["model_info", key])
+
+
+def own_facts(model):
+    """What an ov.Model says under our own key; empty for another tool's."""
+    path = ["model_info", OWN_KEY]
+    return json.loads(str(model.get_rt_info(path).value)) if model.has_rt_info(path) else {}
+
+
+def update_info(model, **facts):
+    """Change what an ov.Model says about itself, in place; `facts` are fields of IrInfo other than its classes."""
+    if "confidence_threshold" in facts:
+        set_rt_info(model, dict(confidence_threshold=f"{facts.pop('confidence_threshold'):g}"))
+    set_rt_info(model, {OWN_KEY: json.dumps({**own_facts(model), **facts}, ensure_ascii=False)})
 
 
 def ir_files(path):
@@ -102,10 +124,9 @@ def read_ir(path, names=()):
     Raises:
         WeightsError: A file is missing or damaged, or the model lists no classes and `names` is empty.
     """
-    import openvino as ov
     xml, _ = ir_files(path)
     try:
-        model = ov.Core().read_model(xml)
+        model = core().read_model(xml)
     except RuntimeError as error:
         raise WeightsError(f"{xml}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
                            ) from error
@@ -133,7 +154,7 @@ def info_of(entries, input_size, path, names=()):
         raise WeightsError(f"{path}: lists no classes in its metadata, so its outputs have no names; export it with this "
                            "tool, or name them with --labels")
     own.setdefault("channel_order", "RGB" if entries.get("reverse_input_channels") in ("True", "YES") else "BGR")
-    size = tuple(own.pop("input_size", None) or input_size)
+    size, limits = tuple(own.pop("input_size", None) or input_size), tuple(own.pop("class_thresholds", ()))
     mean, scale = (tuple(float(value) for value in entries.get(f"{key}_values", "").split()) for key in ("mean", "scale"))
     return IrInfo(tuple(classes), size, confidence_threshold=float(entries.get("confidence_threshold") or 0),
-                  resize_type=entries.get("resize_type", "standard"), mean=mean, scale=scale, **own)
+                  class_thresholds=limits, resize_type=entries.get("resize_type", "standard"), mean=mean, scale=scale, **own)

@@ -7,7 +7,6 @@ statistics of empty tensors ("Statistics were not collected").
 
 import contextlib
 import io
-import json
 import logging
 import re
 
@@ -16,7 +15,7 @@ import openvino as ov
 from instance_segmentation.errors import ExportError, MissingExtraError
 from instance_segmentation.ir.calibration import read_input
 from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
-from instance_segmentation.ir.info import OWN_KEY, set_rt_info
+from instance_segmentation.ir.info import own_facts, update_info
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 HEAD_ENDS = (*LAYERS, "Constant", "Parameter", "ROIAlign", "Softmax")
@@ -146,8 +145,6 @@ def layer_names(model, names):
 
 def save(model, xml, images, reverted):
     """Write the quantised model; its rt_info tells how it was made."""
-    path = ["model_info", OWN_KEY]
-    own = json.loads(str(model.get_rt_info(path).value)) if model.has_rt_info(path) else {}
-    own["origin"] = dict(own.get("origin") or {}, precision="INT8", calibration_images=images, float32_parts=list(reverted))
-    set_rt_info(model, {OWN_KEY: json.dumps(own, ensure_ascii=False)})
+    origin = own_facts(model).get("origin") or {}
+    update_info(model, origin=dict(origin, precision="INT8", calibration_images=images, float32_parts=list(reverted)))
     ov.save_model(model, xml, compress_to_fp16=False)

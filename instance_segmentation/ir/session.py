@@ -4,33 +4,35 @@ import time
 from collections import deque
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.ir.core import core
+from instance_segmentation.ir.info import own_facts
 
 
 def compile_ir(model, device="CPU", options=None):
-    """Compile for one image at a time, in float32 unless told otherwise.
+    """Compile for one image at a time, in float32, unless told otherwise by the model or the caller.
 
-    Left to itself OpenVINO computes in bfloat16 where the processor can: faster, and different from the checkpoint.
+    Left to itself OpenVINO computes in bfloat16 where the processor can: faster, and different from the checkpoint. A model
+    that `instseg plan --apply` wrote says itself how it runs best on a CPU (`IrInfo.runtime`).
 
     Args:
         model: An ov.Model.
         device: An OpenVINO device name, for example `CPU`, `GPU`, `AUTO`.
-        options: OpenVINO properties, which replace the defaults one by one.
+        options: OpenVINO properties, which replace the defaults and the model's own one by one.
 
     Raises:
         WeightsError: The device does not exist or cannot run the model.
     """
-    import openvino as ov
     gone = [name for name in ("HDDL", "MYRIAD") if name in device]
     if gone:
         raise WeightsError(f"OpenVINO device {device}: OpenVINO has not supported {gone[0]} since 2023; take CPU, GPU, NPU or "
                            "AUTO")
-    core = ov.Core()
-    defaults = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    options = {"PERFORMANCE_HINT": "LATENCY", **(options or {})}
+    planned = (own_facts(model).get("runtime") or {}).get(options["PERFORMANCE_HINT"], {}) if device == "CPU" else {}
     try:
-        return core.compile_model(model, device, {**defaults, **(options or {})})
+        return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32", **planned, **options})
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
-                           f"Devices of this machine: {', '.join(core.available_devices)}") from error
+                           f"Devices of this machine: {', '.join(core().available_devices)}") from error
 
 
 def throughput_properties(device="CPU", streams="", threads=None):

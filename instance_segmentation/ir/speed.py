@@ -69,7 +69,7 @@ def timed(call):
     return time.perf_counter() - began
 
 
-def openvino_contender(name, model, images, precision="f32", size_mb=NAN):
+def openvino_contender(name, model, images, precision="f32", size_mb=NAN, options=None):
     """An OpenVINO model.
 
     Args:
@@ -78,8 +78,9 @@ def openvino_contender(name, model, images, precision="f32", size_mb=NAN):
         images: Inputs [1, 3, H, W] float32, which take turns.
         precision: OpenVINO's hint for what is not quantised, `f32` or `bf16`.
         size_mb: Of its files.
+        options: Further OpenVINO properties.
     """
-    options, images = {"INFERENCE_PRECISION_HINT": precision, "PERF_COUNT": True}, cycle(images)
+    options, images = {"INFERENCE_PRECISION_HINT": precision, "PERF_COUNT": True, **(options or {})}, cycle(images)
     request = compile_ir(model, options=options).create_infer_request()
     several = compile_ir(model, options={**options, "PERFORMANCE_HINT": "THROUGHPUT"})
 

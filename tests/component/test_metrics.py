@@ -5,13 +5,14 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from instance_segmentation.coco import read_annotations
-from instance_segmentation.engine.metrics import coco_metrics
+from instance_segmentation.engine.metrics import coco_metrics, segm_matches
 
 pytestmark = pytest.mark.component
 
@@ -112,3 +113,23 @@ def test_more_than_255_detections(two_classes):
     (detection,) = as_detections(two_classes)
     many = [dict(detection, score=1 - i / 1000) for i in range(600)]
     assert coco_metrics(two_classes, many)["segm/AP"] == pytest.approx(1.0)
+
+
+def test_matches_of_each_class(tmp_path):
+    """A hit, a second detection of the same object, one on a crowd (ignored), a wrong class, an image without anything."""
+    def square(x):
+        return [[x, 10.0, x + 20, 10.0, x + 20, 30.0, x, 30.0]]
+    crowd = _text(coco_mask.frPyObjects(square(60.0), 64, 128)[0])
+    (tmp_path / "truth.json").write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=f"{i}.jpg", width=128, height=64) for i in (1, 2, 3)],
+        categories=[dict(id=1, name="a"), dict(id=2, name="b"), dict(id=3, name="c")],
+        annotations=[dict(id=i, image_id=image, category_id=1, bbox=[x, 10.0, 20.0, 20.0], area=400.0, iscrowd=iscrowd,
+                          segmentation=crowd if iscrowd else square(x))
+                     for i, image, x, iscrowd in ((1, 1, 10.0, 0), (2, 1, 60.0, 1), (3, 2, 10.0, 0))])))
+    found = [dict(image_id=1, category_id=label, bbox=[x, 10.0, 20.0, 20.0], score=score,
+                  segmentation=_text(coco_mask.frPyObjects(square(x), 64, 128)[0]))
+             for label, x, score in ((1, 10.0, 0.9), (1, 12.0, 0.8), (1, 60.0, 0.7), (2, 10.0, 0.6))]
+    one, other, absent = segm_matches(tmp_path / "truth.json", found)
+    assert one[0].tolist() == [0.9, 0.8] and one[1].tolist() == [True, False] and one[2] == 2
+    assert other[0].tolist() == [0.6] and other[1].tolist() == [False] and other[2] == 0
+    assert absent[0].size == absent[1].size == absent[2] == 0 and absent[1].dtype == np.bool_

@@ -10,6 +10,7 @@ from tests.component.speaking import photo_like, speaking_network
 
 pytestmark = pytest.mark.component
 CLASSES = ("ripe fruit", "Blüte", "leaf")
+FACTS = dict(confidence_threshold=0.4, class_thresholds=(0.4, 0.35, 0.6))
 
 
 def written(model, folder, **options):
@@ -24,7 +25,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def exported(network, tmp_path_factory):
-    return written(network, tmp_path_factory.mktemp("onnx"), template="small-template")
+    return written(network, tmp_path_factory.mktemp("onnx"), template="small-template", facts=FACTS)
 
 
 def test_gate_passed_with_boxes_within_a_thousandth_of_a_pixel(exported):
@@ -56,9 +57,9 @@ def test_other_networks(case, tmp_path):
 def test_metadata_equals_the_irs(network, exported, tmp_path):
     from instance_segmentation.ir.export import write_ir
     from instance_segmentation.ir.onnx_session import read_onnx
-    ir = write_ir(network, tmp_path, origin=dict(tool="test"), template="small-template")
+    ir = write_ir(network, tmp_path, origin=dict(tool="test"), template="small-template", judge=lambda xml: FACTS)
     run, info = read_onnx(exported.path)
-    assert info == ir.info
+    assert info == ir.info and info.class_thresholds == FACTS["class_thresholds"]
     metadata = run.session.get_modelmeta().custom_metadata_map
     assert metadata["model_info model_type"] == "MaskRCNN"
     assert metadata["model_info labels"] == "otx_empty_lbl ripe_fruit Blüte leaf"
