@@ -15,6 +15,7 @@ VERBS = {
     "convert_to_onnx": "Write a template's or a work dir's network as ONNX.",
     "compress": "Quantise to INT8 and hold the accuracy.",
     "quantize": "The same as compress.",
+    "demo": "Run a model on images, a video or a camera; show and save what it finds.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",
