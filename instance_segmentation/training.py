@@ -162,8 +162,8 @@ def prepare_device(gpu_num):
 def as_training_error(error, batch_size, output):
     """Say what to do about an exhausted memory or disk; any other error is our bug and keeps its traceback."""
     if is_full_disk(error):
-        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room and "
-                             "continue with --resume-from auto")
+        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room "
+                             "and continue with --resume-from auto")
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a "
                              "smaller --input-size or fewer --num-workers (their shared memory counts, too), and continue with "

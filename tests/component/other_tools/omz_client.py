@@ -1,6 +1,7 @@
 """Runs in an environment with OpenVINO 2025 and Open Model Zoo's wrappers: ZOO OUT.npz THRESHOLD MODEL IMAGE…
 
-Does what instance_segmentation_demo.py does with a model; without images only constructs the wrapper and prints whether it accepts.
+Does what instance_segmentation_demo.py does with a model; without images only constructs the wrapper and prints whether it
+accepts.
 """
 
 import sys
