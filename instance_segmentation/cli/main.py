@@ -26,7 +26,8 @@ ALIASES = {"quantize": "compress"}
 
 def usage():
     """The text of `instseg --help`."""
-    verbs = "\n".join(f"  {verb:<11} {sentence}" for verb, sentence in VERBS.items())
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}} {sentence}" for verb, sentence in VERBS.items())
     return ("usage: instseg VERB …\n\nFine-tune instance segmentation and export it to OpenVINO.\n\n"
             f"verbs:\n{verbs}\n\n`instseg VERB --help` explains a verb, `instseg --version` prints the version.\n"
             "First steps:\n  instseg ls\n  instseg new efficientnet_b2b-mask_rcnn-480x480 my_work")
