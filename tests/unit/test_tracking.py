@@ -26,6 +26,13 @@ def test_moving_objects_keep_their_numbers_in_any_order():
                    seen((16, 0, 40, 40, 0), (116, 0, 40, 40, 0))) == [[0, 1], [1, 0], [0, 1]]
 
 
+def test_moving_object_is_found_again_where_its_speed_brings_it():
+    """Missed in two frames, it is 30 px on: its last mask overlaps with an IoU of 0.14 only."""
+    path = [seen((x, 10, 40, 40, 0)) for x in (0, 10, 20, 30, 40)]
+    assert numbers(*path, seen(), seen(), seen((70, 10, 40, 40, 0)))[-1] == [0]
+    assert numbers(*[path[-1]] * 5, seen(), seen(), seen((70, 10, 40, 40, 0)))[-1] == [1]
+
+
 def test_another_class_or_too_little_overlap_is_another_object():
     assert numbers(seen((0, 0, 40, 40, 0)), seen((0, 0, 40, 40, 1)), seen((0, 20, 40, 40, 1))) == [[0], [1], [2]]
 
