@@ -6,6 +6,7 @@
     demo, load_model                   run a model on images and videos; get it as a function
     plan                               weigh an export's accuracy against its time
     benchmark                          time models side by side
+    check_ir                           explain an exported model, and say who can run it
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -20,6 +21,7 @@ HOMES = {
     "demo": "demo", "load_model": "inference.model",
     "TrainResult": "training", "train": "training",
     "Plan": "planning", "plan": "planning",
+    "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",

@@ -75,7 +75,7 @@ def compress(work_dir, *, load_weights, save_model_to, train_ann_files, train_da
         reverted, ap = trial.hold_accuracy(files, max_drop)
         variants = trial.variants(ap, files[:8])
         trial.write_thresholds()
-        trial.write_labels()
+        trial.write_neighbours(files)
         replace_files(folder, Path(save_model_to))
     result = CompressResult(Path(save_model_to) / "model.xml", variants, len(files), reverted)
     _tell(result)
@@ -178,10 +178,13 @@ class _Trial:
         update_info(self.int8, **find_thresholds(self.cfg, self.val, self.folder / "model.xml"))
         ov.save_model(self.int8, self.folder / "model.xml", compress_to_fp16=False)
 
-    def write_labels(self):
-        """Write the label files of an export beside model.xml."""
-        from instance_segmentation.ir.export import write_labels
+    def write_neighbours(self, files):
+        """Write what lies beside an export's model.xml: the label files, and golden samples from some of `files`."""
+        from instance_segmentation.ir.calibration import read_input
+        from instance_segmentation.ir.export import spread, write_labels
+        from instance_segmentation.ir.golden import write_golden
         write_labels(self.folder, self.info.classes)
+        write_golden(self.folder / "model.xml", [read_input(file, self.info) for file in spread(files, 3)])
 
 
 def _export(weights, folder, work, trust):

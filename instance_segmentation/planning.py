@@ -213,12 +213,14 @@ class _Sweep:
         import openvino as ov
 
         from instance_segmentation.ir.export import beside, replace_files, write_labels
+        from instance_segmentation.ir.golden import write_golden
         from instance_segmentation.ir.info import update_info
         model = self._model(result.recommended)
         update_info(model, runtime=result.runtime)
         with beside(output, "--apply") as folder:
             ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
             write_labels(folder, self.info.classes)
+            write_golden(folder / "model.xml", self.inputs[:3])
             replace_files(folder, output)
         say("Written", f"{output / 'model.xml'}, with model.bin and labels.txt beside it; this tool runs it with these settings")
 

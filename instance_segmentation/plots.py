@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from instance_segmentation.writing import replacing
+
 LOSSES = {"loss": "total", "loss_rpn_cls": "proposals: class", "loss_rpn_bbox": "proposals: box", "loss_cls": "class",
           "loss_bbox": "box", "loss_mask": "mask"}
 SCORES = {"segm/AP": "mask AP", "segm/AP50": "mask AP50", "bbox/AP": "box AP"}
@@ -29,7 +31,8 @@ def training_curves(scalars_json, output_png):
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    figure.savefig(output_png, dpi=110)
+    with replacing(output_png) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     pyplot.close(figure)
 
 

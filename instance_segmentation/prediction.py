@@ -46,3 +46,28 @@ class Prediction:
         if not self.rles:
             return np.zeros((0, *self.size_hw), bool)
         return coco_mask.decode(self.rles).transpose(2, 0, 1).astype(bool)
+
+
+def pair_up(expected, found, pair_px):
+    """Pair detections of the same label, nearest boxes first.
+
+    Args:
+        expected, found: Anything with `boxes`, `scores` and `labels` like a Prediction's.
+        pair_px: Detections whose corners differ by more are not taken for the same one.
+
+    Returns:
+        Pairs (index in expected, index in found), and those without a partner as (side, index), side 0 being expected.
+    """
+    distance = np.abs(expected.boxes[:, None] - found.boxes[None]).max(2, initial=0)
+    distance = distance + np.abs(expected.scores[:, None] - found.scores[None])
+    distance[expected.labels[:, None] != found.labels[None]] = np.inf
+    pairs, left = [], [set(range(len(expected.boxes))), set(range(len(found.boxes)))]
+    for flat in np.argsort(distance, axis=None, kind="stable"):
+        first, second = np.unravel_index(flat, distance.shape)
+        if distance[first, second] > pair_px:
+            break
+        if first in left[0] and second in left[1]:
+            pairs.append((first, second))
+            left[0].remove(first)
+            left[1].remove(second)
+    return pairs, [(side, index) for side in (0, 1) for index in sorted(left[side])]

@@ -18,6 +18,7 @@ VERBS = {
     "demo": "Run a model on images, a video or a camera; show and save what it finds.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
+    "check-ir": "Explain any exported model, and say which programs can run it.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
 ALIASES = {"quantize": "compress"}
@@ -25,7 +26,8 @@ ALIASES = {"quantize": "compress"}
 
 def usage():
     """The text of `instseg --help`."""
-    verbs = "\n".join(f"  {verb:<11} {sentence}" for verb, sentence in VERBS.items())
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}} {sentence}" for verb, sentence in VERBS.items())
     return ("usage: instseg VERB …\n\nFine-tune instance segmentation and export it to OpenVINO.\n\n"
             f"verbs:\n{verbs}\n\n`instseg VERB --help` explains a verb, `instseg --version` prints the version.\n"
             "First steps:\n  instseg ls\n  instseg new efficientnet_b2b-mask_rcnn-480x480 my_work")
@@ -36,7 +38,8 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     first = argv[0] if argv else ""
     if first in VERBS:
-        return importlib.import_module(f"instance_segmentation.cli.{ALIASES.get(first, first)}").main(argv[1:])
+        module = ALIASES.get(first, first).replace("-", "_")
+        return importlib.import_module(f"instance_segmentation.cli.{module}").main(argv[1:])
     if first in ("-h", "--help", "help"):
         print(usage())
         return 0

@@ -119,7 +119,7 @@ def _yolact(out, threshold, size_hw, nms_iou=0.5, most=100):
 
 MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX (told by ranks: labels, boxes, masks)", None,
                      dict(labels=1, boxes=2, masks=3), _mask_rcnn, by_rank=True)
-BATCHED = Contract("the same with a batch dimension", None, dict(labels=2, boxes=3, masks=4), _mask_rcnn, by_rank=True)
+BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(labels=2, boxes=3, masks=4), _mask_rcnn, by_rank=True)
 SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
                       dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1))
 YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolact, classes_of=("conf", 2))

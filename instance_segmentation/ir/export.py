@@ -13,8 +13,11 @@ from instance_segmentation.engine.complexity import complexity_gflops, size_mp
 from instance_segmentation.engine.network import load_network
 from instance_segmentation.errors import ExportError
 from instance_segmentation.ir import parity
+from instance_segmentation.ir.golden import FILES as GOLDEN
+from instance_segmentation.ir.golden import write_golden
 from instance_segmentation.ir.graph import build_ir
 from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info, update_info
+from instance_segmentation.ir.parity_parts import as_sent
 from instance_segmentation.report import file_record
 
 
@@ -23,7 +26,7 @@ class ExportResult:
     """What was written.
 
     Attributes:
-        path: The exported model (.xml, or .onnx); an .xml's weights, and always labels.txt and labels_nobg.txt, lie beside it.
+        path: The exported model (.xml, or .onnx). Beside it lie labels.txt and labels_nobg.txt; an .xml's weights and `golden/`.
         info: Its IrInfo.
         parity: The gate's Parity of the written file.
         size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin, or of the .onnx.
@@ -41,8 +44,8 @@ def export_ir(weights, output_dir, *, network=None, config=None, template="", fp
 
     Args:
         weights: A .pth file.
-        output_dir: Folder for model.xml, model.bin, labels.txt and labels_nobg.txt. Files of these names are replaced, all
-            together, and only after the gate was passed.
+        output_dir: Folder for model.xml, model.bin, labels.txt, labels_nobg.txt and `golden/` (see `ir.golden`). Files of these
+            names are replaced, all together, and only after the gate was passed.
         network: What `load_network` made of it, when it is loaded already.
         config: A model.py, for checkpoints that do not hold their own.
         template: Name of the template, noted in the model.
@@ -85,6 +88,8 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
             ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
             _, info = read_ir(folder / "model.xml")
         write_labels(folder, info.classes)
+        write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, _ in
+                                            parity.images(model.input_size, spread(samples, 3)) if name != "black"])
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
@@ -171,5 +176,7 @@ class beside:
 
 def replace_files(folder, output, model=("model.bin", "model.xml")):
     """Move the finished files to their place; the .xml goes last, so it never names weights that are not there yet."""
-    for name in ("labels.txt", "labels_nobg.txt", *model):
+    golden = [name for name in GOLDEN if (folder / name).is_file()]
+    for name in ("labels.txt", "labels_nobg.txt", *golden, *model):
+        (output / name).parent.mkdir(exist_ok=True)
         os.replace(folder / name, output / name)

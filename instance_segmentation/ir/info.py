@@ -8,8 +8,7 @@ from instance_segmentation.errors import WeightsError
 from instance_segmentation.ir.core import core
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
-KEYS = ("labels", "label_info", "confidence_threshold", "resize_type", "reverse_input_channels", "mean_values", "scale_values",
-        OWN_KEY)
+ONNX_PREFIX = "model_info "  # Model API looks for `model_info KEY` in an ONNX file's metadata
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,38 @@ def ir_files(path):
     return pair
 
 
+def read_graph(path):
+    """Read any model that OpenVINO reads, whatever tool wrote it.
+
+    Args:
+        path: An .xml, the .bin beside it, or an .onnx.
+
+    Returns:
+        An ov.Model.
+
+    Raises:
+        WeightsError: A file is missing or damaged.
+    """
+    path = Path(path)
+    if path.suffix == ".onnx" and not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    file = path if path.suffix == ".onnx" else ir_files(path)[0]
+    try:
+        return core().read_model(file)
+    except RuntimeError as error:
+        raise WeightsError(f"{file}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
+                           ) from error
+
+
+def entries_of(model):
+    """The `model_info` entries of an ov.Model, also of one read from an .onnx file: key → text; empty when it has none."""
+    for path, prefix in (["model_info"], ""), (["framework"], ONNX_PREFIX):
+        found = model.get_rt_info(path).value if model.has_rt_info(path) else {}
+        if isinstance(found, dict) and any(key.startswith(prefix) for key in found):
+            return {key[len(prefix):]: str(getattr(text, "value", text)) for key, text in found.items() if key.startswith(prefix)}
+    return {}
+
+
 def read_ir(path, names=()):
     """Read an exported model.
 
@@ -124,14 +155,9 @@ def read_ir(path, names=()):
     Raises:
         WeightsError: A file is missing or damaged, or the model lists no classes and `names` is empty.
     """
-    xml, _ = ir_files(path)
-    try:
-        model = core().read_model(xml)
-    except RuntimeError as error:
-        raise WeightsError(f"{xml}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
-                           ) from error
-    entries = {key: str(model.get_rt_info(["model_info", key]).value) for key in KEYS if model.has_rt_info(["model_info", key])}
-    return model, info_of(entries, model.inputs[0].get_partial_shape().get_max_shape()[-2:], xml, names)
+    model = read_graph(path)
+    size = model.inputs[0].get_partial_shape().get_max_shape()[-2:]
+    return model, info_of(entries_of(model), size, Path(path).with_suffix(".xml"), names)
 
 
 def info_of(entries, input_size, path, names=()):

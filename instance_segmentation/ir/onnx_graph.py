@@ -14,7 +14,7 @@ from torch import nn
 from instance_segmentation.errors import MissingExtraError
 from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
-from instance_segmentation.ir.onnx_session import PREFIX
+from instance_segmentation.ir.info import ONNX_PREFIX
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17
@@ -58,7 +58,7 @@ def build_onnx(model, channel_order="BGR"):
 def set_metadata(proto, entries):
     """Write `model_info` entries (key → text) into an onnx.ModelProto, in place, where Model API looks for them."""
     import onnx
-    onnx.helper.set_model_props(proto, {f"{PREFIX}{key}": text for key, text in entries.items()})
+    onnx.helper.set_model_props(proto, {f"{ONNX_PREFIX}{key}": text for key, text in entries.items()})
 
 
 def stage_names(model):

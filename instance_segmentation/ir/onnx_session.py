@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from instance_segmentation.errors import MissingExtraError, WeightsError
-from instance_segmentation.ir.info import info_of
-
-PREFIX = "model_info "  # Model API looks for `model_info KEY` in an ONNX file's metadata
+from instance_segmentation.ir.info import ONNX_PREFIX, info_of
 
 
 class OnnxSession:
@@ -54,5 +52,5 @@ def read_onnx(path, names=()):
         raise WeightsError(f"{path}: no such file")
     run = OnnxSession(str(path))
     metadata = run.session.get_modelmeta().custom_metadata_map
-    entries = {key[len(PREFIX):]: text for key, text in metadata.items() if key.startswith(PREFIX)}
+    entries = {key[len(ONNX_PREFIX):]: text for key, text in metadata.items() if key.startswith(ONNX_PREFIX)}
     return run, info_of(entries, run.session.get_inputs()[0].shape[-2:], path, names)

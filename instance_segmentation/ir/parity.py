@@ -16,7 +16,8 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.masks import paste_rles
-from instance_segmentation.ir.parity_parts import Graph, OnnxGraph, pair_up, run_checkpoint, same_in_parts
+from instance_segmentation.ir.parity_parts import Graph, OnnxGraph, run_checkpoint, same_in_parts
+from instance_segmentation.prediction import pair_up
 
 PIXEL_EDGE = 1e-3
 
@@ -116,7 +117,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
     graph = exported if isinstance(exported, OnnxGraph) else Graph(
         exported, channel_order, levels=len(model.rpn_head.prior_generator.strides))
     result = Parity(real_images=len(image_files))
-    for name, image, size_hw in _images(model.input_size, image_files):
+    for name, image, size_hw in images(model.input_size, image_files):
         found, stages = graph(image)
         expected = run_checkpoint(model, image)
         result.images += 1
@@ -131,7 +132,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
     return result
 
 
-def _images(input_size, files):
+def images(input_size, files):
     """Yield (name, image [3, H, W] uint8 BGR tensor, original size) from the test pipeline; the last is black."""
     from mmcv.transforms import Compose
     from mmdet.registry import TRANSFORMS

@@ -64,7 +64,7 @@ class Graph:
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
-        answer = self.compiled(_sent(image, self.channel_order))
+        answer = self.compiled(as_sent(image, self.channel_order))
         return _split(list(answer.values()), self.levels)
 
 
@@ -85,10 +85,10 @@ class OnnxGraph:
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
-        return _split(list(self.run(_sent(image, self.channel_order)).values()), self.levels)
+        return _split(list(self.run(as_sent(image, self.channel_order)).values()), self.levels)
 
 
-def _sent(image, channel_order):
+def as_sent(image, channel_order):
     """The image as a client sends it: [1, 3, H, W] float32."""
     return (image if channel_order == "BGR" else image.flip(0))[None].float().numpy()
 
@@ -118,27 +118,6 @@ def run_checkpoint(model, image):
     channels = found.labels * 0 if heads.mask_head.class_agnostic else found.labels
     return Detections(*(tensor.numpy() for tensor in (found.bboxes, found.scores, found.labels,
                                                       masks[range(len(masks)), channels])))
-
-
-def pair_up(expected, found, pair_px):
-    """Pair detections of the same label, nearest boxes first.
-
-    Returns:
-        Pairs (index in expected, index in found), and those without a partner as (side, index), side 0 being expected.
-    """
-    distance = np.abs(expected.boxes[:, None] - found.boxes[None]).max(2, initial=0)
-    distance = distance + np.abs(expected.scores[:, None] - found.scores[None])
-    distance[expected.labels[:, None] != found.labels[None]] = np.inf
-    pairs, left = [], [set(range(len(expected.boxes))), set(range(len(found.boxes)))]
-    for flat in np.argsort(distance, axis=None, kind="stable"):
-        first, second = np.unravel_index(flat, distance.shape)
-        if distance[first, second] > pair_px:
-            break
-        if first in left[0] and second in left[1]:
-            pairs.append((first, second))
-            left[0].remove(first)
-            left[1].remove(second)
-    return pairs, [(side, index) for side in (0, 1) for index in sorted(left[side])]
 
 
 @torch.inference_mode()
