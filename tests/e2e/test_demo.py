@@ -47,7 +47,7 @@ def test_ir_finds_what_the_checkpoint_finds(served, of_checkpoint, sample_data, 
 
 def test_server_finds_what_the_checkpoint_finds(served, of_checkpoint, sample_data, tmp_path):
     pytest.importorskip("tritonclient.http", reason="needs the extra [ovms]", exc_type=(ImportError, RuntimeError))
-    from tests.unit.kserve_server import serving
+    from tests.component.kserve_server import serving
     with serving(served / "ovms/instance_segmentation/1/model.xml") as host:
         found = objects(f"{host}/models/instance_segmentation", sample_data / "val", tmp_path, "--adapter", "ovms")
     check_same(found, of_checkpoint)
