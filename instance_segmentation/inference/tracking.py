@@ -7,7 +7,9 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.inference.masks import moved
 
-SMOOTHING = 0.3  # weight of the newest speed: boxes shake by a pixel or two
+SMOOTHING = 0.2  # weight of the newest speed: boxes shake by a pixel or two, and shrink where something covers the object
+
+SECOND_CHOICE = 0.01
 
 
 @dataclass
@@ -44,8 +46,8 @@ class Track:
 class IouTracker:
     """Give objects of the same class whose masks overlap from frame to frame the same number.
 
-    Each track's mask is moved to where its speed so far would have brought it. The pairs of all objects and tracks are chosen
-    together, so that the sum of their IoUs is greatest.
+    A track's mask is compared where it was, and where the track's speed would have brought it. Boxes that overlap are the
+    second choice. The pairs of all objects and tracks are chosen together, so that the sum of their IoUs is greatest.
 
     Args:
         min_iou: IoU above which two masks can be the same object.
@@ -76,9 +78,17 @@ class IouTracker:
         if not len(prediction) or not self.tracks:
             return []
         from scipy.optimize import linear_sum_assignment  # takes a moment to import, and pictures need none
-        expected = [track.expected(self.frame) for track in self.tracks]
-        ious = coco_mask.iou(prediction.rles, expected, [0] * len(self.tracks))
-        ious[prediction.labels[:, None] != [track.label for track in self.tracks]] = 0
-        ious[ious <= self.min_iou] = 0
-        found, known = linear_sum_assignment(ious, maximize=True)
-        return [(i, self.tracks[k]) for i, k in zip(found, known, strict=True) if ious[i, k]]
+        # objects go on moving or turn round: a track's mask is compared where it was and where its speed brings it
+        places = [track.rle for track in self.tracks], [track.expected(self.frame) for track in self.tracks]
+        masks = np.maximum(*(self._overlaps(prediction.rles, rles) for rles in places))
+        boxes = np.maximum(*(self._overlaps(coco_mask.toBbox(prediction.rles), coco_mask.toBbox(rles)) for rles in places))
+        # a thin ring that moves by its own width leaves its mask but not its box; any mask counts more than any box
+        worth = np.where(masks, masks, SECOND_CHOICE * boxes)
+        worth[prediction.labels[:, None] != [track.label for track in self.tracks]] = 0
+        found, known = linear_sum_assignment(worth, maximize=True)
+        return [(i, self.tracks[k]) for i, k in zip(found, known, strict=True) if worth[i, k]]
+
+    def _overlaps(self, found, known):
+        """IoUs (found, known) of masks or of boxes, 0 where they are too small."""
+        ious = coco_mask.iou(found, known, [0] * len(known))
+        return ious * (ious > self.min_iou)

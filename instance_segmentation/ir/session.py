@@ -81,7 +81,7 @@ def infer_ahead(compiled, inputs, number=0, took=None):
     number = number or compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
     idle, running = [compiled.create_infer_request() for _ in range(number)], deque()
     for item, image in inputs:
-        if not idle:
+        while running and (not idle or running[0][1].wait_for(0)):  # a camera's frames shall not wait for later ones
             yield from _oldest(running, idle, took)
         request = idle.pop()
         request.start_async(image)

@@ -26,15 +26,28 @@ def served(trained):
     return folder
 
 
-def test_checkpoint_ir_and_server_find_the_same(trained, served, sample_data, tmp_path):
+@pytest.fixture(scope="module")
+def of_checkpoint(trained, sample_data, tmp_path_factory):
+    """What the checkpoint finds."""
+    found = objects(trained / "outputs/latest.pth", sample_data / "val", tmp_path_factory.mktemp("pth"))
+    assert len(found) > 20
+    return found
+
+
+def check_same(found, expected):
+    """The same objects, up to what a runtime changes."""
+    assert sorted(item[0] for item in found) == sorted(item[0] for item in expected)
+    for (_, score, box), (_, expected_score, expected_box) in zip(found, expected, strict=True):
+        assert score == pytest.approx(expected_score, abs=1e-3) and box == pytest.approx(expected_box, abs=1)
+
+
+def test_ir_finds_what_the_checkpoint_finds(served, of_checkpoint, sample_data, tmp_path):
+    check_same(objects(served / "model.xml", sample_data / "val", tmp_path, "-nireq", "3"), of_checkpoint)
+
+
+def test_server_finds_what_the_checkpoint_finds(served, of_checkpoint, sample_data, tmp_path):
     pytest.importorskip("tritonclient.http", reason="needs the extra [ovms]", exc_type=(ImportError, RuntimeError))
-    from tests.unit.kserve_server import serving
-    found = [objects(trained / "outputs/latest.pth", sample_data / "val", tmp_path),
-             objects(served / "model.xml", sample_data / "val", tmp_path, "-nireq", "3")]
+    from tests.component.kserve_server import serving
     with serving(served / "ovms/instance_segmentation/1/model.xml") as host:
-        found.append(objects(f"{host}/models/instance_segmentation", sample_data / "val", tmp_path, "--adapter", "ovms"))
-    assert len(found[0]) > 20
-    for others in found[1:]:
-        assert sorted(item[0] for item in others) == sorted(item[0] for item in found[0])
-        for (_, score, box), (_, score_of_pth, box_of_pth) in zip(others, found[0], strict=True):
-            assert score == pytest.approx(score_of_pth, abs=1e-3) and box == pytest.approx(box_of_pth, abs=1)
+        found = objects(f"{host}/models/instance_segmentation", sample_data / "val", tmp_path, "--adapter", "ovms")
+    check_same(found, of_checkpoint)

@@ -105,7 +105,7 @@ def test_broken_image_ends_the_run_and_leaves_a_playable_video(model, photos, tm
         (folder / f"{index}.png").write_bytes((photos / "00.png").read_bytes()[:20 if index == 6 else None])
     assert main(["-m", model, "-i", str(folder), "--no_show", "-o", str(tmp_path / "o.mp4"), "-nireq", "2"]) == 1
     assert "6.png: cannot be read" in capsys.readouterr().err
-    assert frames_of(tmp_path / "o.mp4") == 4  # the two that were on their way are lost
+    assert frames_of(tmp_path / "o.mp4") in (4, 5, 6)  # one or two may still have been on their way
 
 
 def test_failing_rendering_ends_the_run_and_leaves_a_playable_video(model, video, tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 
 from instance_segmentation.cli.demo import main
 from instance_segmentation.inference import served
+from tests.component.kserve_server import serving
 from tests.unit import tiny_models
-from tests.unit.kserve_server import serving
 
 http = pytest.importorskip("tritonclient.http", reason="needs the extra [ovms]", exc_type=(ImportError, RuntimeError))
 
@@ -43,7 +43,7 @@ def test_served_model_finds_what_the_file_finds(address, photo, tmp_path, versio
 
 def test_two_inputs_and_names_from_a_file(photo, tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\ncow\n")
-    with serving(tiny_models.segmentoly(tmp_path / "m.xml"), "old", rt_info=False) as host:
+    with serving(tiny_models.segmentoly(tmp_path / "m.xml"), "old") as host:
         assert run(f"{host}/models/old", photo, "--labels", str(tmp_path / "labels.txt"), "--save-json", str(tmp_path / "o")) == 0
     (item,) = json.loads((tmp_path / "o").read_text())["objects"]
     assert (item["label"], item["box"]) == ("dog", [48, 32, 144, 96])
