@@ -70,7 +70,8 @@ def test_the_whole_way(ask, tmp_path, capsys):
     assert (info.classes, info.input_size, info.template, info.channel_order) == (CLASSES, (96, 128), TEMPLATE, "BGR")
     assert info.origin == dict(tool="test", precision="INT8", calibration_images=result.calibration_images, float32_parts=[])
     assert model.get_rt_info(["model_info", "model_type"]).value == "MaskRCNN"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.txt", "labels_nobg.txt", "model.bin", "model.xml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["golden", "labels.txt", "labels_nobg.txt", "model.bin",
+                                                                 "model.xml"]
     source, _ = read_ir(tmp_path / "model.xml")
     float_names = coordinate_names(source)
     assert not [name for name in quantised(source) if name in float_names and not name.startswith("Gather")]

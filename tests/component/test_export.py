@@ -61,6 +61,13 @@ def test_label_files(exported):
     assert (exported.path.parent / "labels_nobg.txt").read_text("utf-8") == "ripe fruit\nBlüte\nleaf\n"
 
 
+def test_golden_samples_are_found_again(exported):
+    from instance_segmentation.ir.golden import FILES, rerun
+    assert all((exported.path.parent / name).is_file() for name in FILES)
+    again = rerun(exported.path)
+    assert again.detections > 5 and not again.differences
+
+
 @pytest.mark.parametrize("present", [".xml", ".bin"])
 def test_half_a_pair(exported, tmp_path, present):
     from instance_segmentation.ir.info import read_ir
