@@ -15,7 +15,7 @@ def training_curves(scalars_json, output_png):
 
     Args:
         scalars_json: JSON lines as LocalVisBackend writes them: training lines have `loss` and `step`, validation lines
-            have `segm/AP` and `step` (the epoch).
+            have `segm/AP`, `step` (the epoch) and, where it was computed, `val_loss`.
         output_png: The picture.
     """
     import matplotlib
@@ -24,7 +24,9 @@ def training_curves(scalars_json, output_png):
     lines = [json.loads(line) for line in Path(scalars_json).read_text().splitlines()]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     _series(left, [line for line in lines if "loss" in line], LOSSES)
-    left.set(title="Training losses", xlabel="step", yscale="log")
+    if seen := validation_losses(lines):
+        left.plot(*zip(*seen, strict=True), "ko--", label="validation, total")
+    left.set(title="Losses", xlabel="step", yscale="log")
     _series(right, [line for line in lines if "segm/AP" in line], SCORES, marker="o")
     right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
     for axes in (left, right):
@@ -34,6 +36,16 @@ def training_curves(scalars_json, output_png):
     with replacing(output_png) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     pyplot.close(figure)
+
+
+def validation_losses(lines):
+    """The points (training step that was logged last, validation loss) of a run's records."""
+    points, step = [], 0
+    for line in lines:
+        step = line["step"] if "loss" in line else step
+        if "val_loss" in line:
+            points.append((step, line["val_loss"]))
+    return points
 
 
 def accuracy_against_time(plan_json, output_png):

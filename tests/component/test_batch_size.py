@@ -27,6 +27,7 @@ def test_free_memory_is_some_of_the_machines():
 
 def test_auto_measures_a_step_and_stays_below_the_number_of_images(work, sample_data, tmp_path, capsys, monkeypatch):  # noqa: F811
     measured = []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(batch_size, "extrapolate", lambda *given: measured.append(given[0]) or extrapolate(*given))
     train(work, **options(sample_data, batch_size="auto", epochs=1, ema=False, accumulate=None), save_checkpoints_to=tmp_path)
     assert "GiB per image" in capsys.readouterr().out

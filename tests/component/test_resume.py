@@ -24,7 +24,11 @@ STEPS = 8  # 8 images, batch 2, 2 epochs
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    return instantiate("efficientnet_b2b-mask_rcnn-480x480", tmp_path_factory.mktemp("work") / "w", load_snapshot=False)
+    """A work dir; training in it takes one thread, because on pictures this small threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield instantiate("efficientnet_b2b-mask_rcnn-480x480", tmp_path_factory.mktemp("work") / "w", load_snapshot=False)
+    torch.set_num_threads(threads)
 
 
 SMALL = {"train_dataloader.dataset.dataset.pipeline.2.scales": [(64, 64), (96, 64)],  # each new size costs time to set up
@@ -81,7 +85,8 @@ def interrupt(work, data, output, log, number, lines, more=()):
     Returns its exit code.
     """
     command = [sys.executable, "-m", "instance_segmentation", "train", work, *flags(data, output), *more]
-    with open(log, "w") as text, subprocess.Popen(list(map(str, command)), stdout=text, stderr=text) as process:
+    one_thread = dict(os.environ, OMP_NUM_THREADS="1")
+    with open(log, "w") as text, subprocess.Popen(list(map(str, command)), stdout=text, stderr=text, env=one_thread) as process:
         while process.poll() is None and (not (output / "scalars.json").is_file() or len(scalars(output)) < lines):
             time.sleep(0.05)
         process.send_signal(number)
