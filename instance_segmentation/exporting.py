@@ -144,11 +144,11 @@ def _network(weights, config, input_size, trust):
     """The checkpoint's network, for another input size if asked."""
     from instance_segmentation.engine import register
     register("Exporting")
-    from instance_segmentation.engine.config import set_input_size
+    from instance_segmentation.engine.config import check_input_size
     from instance_segmentation.engine.network import load_network
     network = load_network(weights, config=config, trust=trust)
     if input_size:
-        set_input_size(network.cfg, input_size)
+        check_input_size(input_size)
         network.input_size = tuple(input_size)
     return network
 

@@ -1,6 +1,6 @@
 """What a network found on one image, whatever format the network has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Prediction:
         rles: N compressed COCO run-length encodings of the whole image.
         classes: Class names in label order.
         size_hw: Height and width of the image in pixels.
+        track_ids: (N,) int64, the same for an object in all frames of a video; None without tracking.
     """
 
     boxes: np.ndarray
@@ -24,16 +25,16 @@ class Prediction:
     rles: list
     classes: tuple
     size_hw: tuple
+    track_ids: np.ndarray | None = None
 
     def __len__(self):
         return len(self.scores)
 
     def above(self, threshold):
         """Return the detections whose score reaches `threshold`, a number or one per class (`IrInfo.class_thresholds`)."""
-        limits = np.broadcast_to(threshold, len(self.classes))
-        keep = np.flatnonzero(self.scores >= limits[self.labels])
-        return Prediction(self.boxes[keep], self.scores[keep], self.labels[keep], [self.rles[i] for i in keep],
-                          self.classes, self.size_hw)
+        keep = np.flatnonzero(self.scores >= np.broadcast_to(threshold, len(self.classes))[self.labels])
+        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep],
+                       rles=[self.rles[i] for i in keep], track_ids=None if self.track_ids is None else self.track_ids[keep])
 
     def names(self):
         """Class name of each detection."""

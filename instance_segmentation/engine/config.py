@@ -116,9 +116,7 @@ def set_input_size(cfg, size_hw):
     Raises:
         TemplateError: The size is not a positive multiple of 32.
     """
-    if len(size_hw) != 2 or any(side <= 0 or side % 32 for side in size_hw):
-        raise TemplateError(f"--input-size: got {' '.join(map(str, size_hw))}, expected height and width that are "
-                            "multiples of 32, for example 256 or 384 512")
+    check_input_size(size_hw)
     cfg.input_size = tuple(size_hw)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in innermost(loader.dataset).pipeline:
@@ -126,6 +124,13 @@ def set_input_size(cfg, size_hw):
                 step.scale = (size_hw[1], size_hw[0])
             elif step.type == "RandomChoiceResize":
                 step.scales = train_scales(size_hw)
+
+
+def check_input_size(size_hw):
+    """Raise TemplateError when height and width are not positive multiples of 32."""
+    if len(size_hw) != 2 or any(side <= 0 or side % 32 for side in size_hw):
+        raise TemplateError(f"--input-size: got {' '.join(map(str, size_hw))}, expected height and width that are "
+                            "multiples of 32, for example 256 or 384 512")
 
 
 def train_scales(size_hw):

@@ -1,57 +1,121 @@
 """Draw predictions on images: masks with contours, boxes, names, scores; sizes follow the image's resolution."""
 
 import colorsys
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-def class_colour(label):
-    """A colour for a class index as (b, g, r); neighbouring classes differ by the golden angle."""
-    red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1, 0.75, 1.0)
+
+@dataclass(frozen=True)
+class Look:
+    """How detections are drawn.
+
+    Attributes:
+        boxes, scores: Whether boxes and scores are drawn; masks and names always are.
+        opacity: Of the masks, 0 to 1.
+        line_px: Width of lines in pixels; follows the image's resolution when None.
+        text_scale: Size of the text, 0.4 being small; follows the image's resolution when None.
+    """
+
+    boxes: bool = True
+    scores: bool = True
+    opacity: float = 0.45
+    line_px: int | None = None
+    text_scale: float | None = None
+
+    def for_size(self, size_hw):
+        """Line width in pixels and text scale for an image of this height and width."""
+        unit = max(1, min(size_hw) / 400)
+        return self.line_px or round(unit), self.text_scale or 0.4 * unit
+
+
+def colour_of(number):
+    """A colour for a class or a track as (b, g, r); neighbouring numbers differ by the golden angle."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.75, 1.0)
     return int(255 * blue), int(255 * green), int(255 * red)
 
 
-def draw(image_bgr, prediction, opacity=0.45):
-    """Draw every detection of `prediction`.
+def draw(image_bgr, prediction, look=None):
+    """Draw every detection of `prediction`; colours tell tracks apart where there are some, else classes.
 
     Args:
         image_bgr: (H, W, 3) uint8; not changed.
         prediction: A Prediction in this image's pixels.
-        opacity: Of the masks, 0 to 1.
+        look: A Look.
 
     Returns:
         A new (H, W, 3) uint8 image.
     """
-    canvas = image_bgr.copy()
-    unit = max(1, round(min(canvas.shape[:2]) / 400))  # line width in px
-    order = np.argsort(prediction.scores, kind="stable")  # the surest on top
+    canvas, look = image_bgr.copy(), look or Look()
+    line_px, text_scale = look.for_size(canvas.shape[:2])
+    order = np.argsort(prediction.scores, kind="stable").tolist()  # the surest on top
+    colours = [colour_of(number) for number in
+               (prediction.labels if prediction.track_ids is None else prediction.track_ids).tolist()]
     for i in order:
-        _mask(canvas, prediction.rles[i], class_colour(prediction.labels[i]), opacity, unit)
+        _mask(canvas, prediction.rles[i], colours[i], look.opacity, line_px)
+    names = prediction.names()
     for i in order:
         box = prediction.boxes[i].round().astype(int).tolist()
-        text = f"{prediction.classes[prediction.labels[i]]} {prediction.scores[i]:.2f}"
-        _box(canvas, box, text, class_colour(prediction.labels[i]), unit)
+        if look.boxes:
+            _outlined(lambda colour, width, box=box: cv2.rectangle(canvas, box[:2], box[2:], colour, width, cv2.LINE_AA),
+                      colours[i], line_px)
+        text = f"{names[i]} {prediction.scores[i]:.2f}" if look.scores else names[i]
+        _label(canvas, box, text, colours[i], text_scale, at_edge=look.boxes)
     return canvas
 
 
-def _mask(canvas, rle, colour, opacity, unit):
+def note(canvas, lines):
+    """Write lines of text into the top left corner, in place."""
+    scale = 0.5 * max(1, min(canvas.shape[:2]) / 400)
+    for number, line in enumerate(lines):
+        _plate(canvas, (0, round(number * 30 * scale)), line, (40, 40, 40), scale)
+
+
+def _outlined(stroke, colour, line_px):
+    """A line with a dark rim: legible on light and on dark ground."""
+    stroke((0, 0, 0), line_px + 2)
+    stroke(colour, line_px)
+
+
+def _mask(canvas, rle, colour, opacity, line_px):
     x, y, w, h = map(int, coco_mask.toBbox(rle))
-    mask = coco_mask.decode(rle)[y:y + h, x:x + w]
+    if not w * h:
+        return
+    mask = np.ascontiguousarray(coco_mask.decode(rle)[y:y + h, x:x + w])
     crop = canvas[y:y + h, x:x + w]
-    crop[mask > 0] = (crop[mask > 0] * (1 - opacity) + np.array(colour) * opacity).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(crop, contours, -1, colour, unit, cv2.LINE_AA)
+    tinted = cv2.addWeighted(crop, 1 - opacity, np.full_like(crop, colour), opacity, 0)
+    cv2.copyTo(tinted, mask, crop)
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    _outlined(lambda ink, width: cv2.drawContours(canvas, contours, -1, ink, width, cv2.LINE_AA, offset=(x, y)), colour, line_px)
 
 
-def _box(canvas, box, text, colour, unit):
-    x1, y1, x2, y2 = box
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, unit, cv2.LINE_AA)
-    scale = 0.4 * unit
-    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, unit)
-    top = y1 - height - base - unit if y1 - height - base - unit >= 0 else y1
-    left = max(0, min(x1, canvas.shape[1] - width - 2 * unit))
-    cv2.rectangle(canvas, (left, top), (left + width + 2 * unit, top + height + base + unit), colour, -1)
-    ink = (0, 0, 0) if sum(colour) > 300 else (255, 255, 255)  # legible on light and dark labels
-    cv2.putText(canvas, text, (left + unit, top + height + unit), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, unit, cv2.LINE_AA)
+def _label(canvas, box, text, colour, scale, at_edge):
+    """A name above the box, or in its middle where no box is drawn."""
+    width, height = _plate_size(text, scale)
+    left, top = (box[0], box[1] - height) if at_edge else ((box[0] + box[2] - width) // 2, (box[1] + box[3] - height) // 2)
+    top = top if top >= 0 else max(0, box[1])
+    _plate(canvas, (max(0, min(left, canvas.shape[1] - width)), min(top, canvas.shape[0] - height)), text, colour, scale)
+
+
+def _plate_size(text, scale):
+    """Width and height in pixels of a text with its ground."""
+    (width, height), base = cv2.getTextSize(text, FONT, scale, _strokes(scale))
+    return width + 4, height + base + 2
+
+
+def _plate(canvas, left_top, text, colour, scale):
+    """Text on a ground of `colour`, in black or white, whichever is legible on it."""
+    (left, top), (width, height) = left_top, _plate_size(text, scale)
+    cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, -1)
+    blue, green, red = colour
+    ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else (255, 255, 255)  # BT.601 luma
+    base = cv2.getTextSize(text, FONT, scale, _strokes(scale))[1]
+    cv2.putText(canvas, text, (left + 2, top + height - base), FONT, scale, ink, _strokes(scale), cv2.LINE_AA)
+
+
+def _strokes(scale):
+    return max(1, round(scale / 0.5))

@@ -17,7 +17,7 @@ def paste_rles(boxes_img, masks, size_hw, threshold=0.5):
 
     Args:
         boxes_img: (N, 4) x1 y1 x2 y2 in pixels of the image.
-        masks: (N, m, m) probabilities in [0, 1] of the box's crop.
+        masks: (N, h, w) probabilities in [0, 1] of the box's crop.
         size_hw: Height and width of the image in pixels; what lies outside it is cut.
         threshold: A pixel belongs to the object when its probability reaches this, a number above 0.
 
@@ -58,15 +58,15 @@ def _columns(boxes, width):
 
 
 def _profiles(boxes, masks, item, x):
-    """Each image column's probabilities at the rows of its mask's cells: (K, m + 2), with the zeros above and below."""
-    count, m = len(masks), masks.shape[-1]
-    cells = np.zeros((count, m + 2, m + 2), np.float32)
+    """Each image column's probabilities at the rows of its mask's cells: (K, h + 2), with the zeros above and below."""
+    count, rows, columns = masks.shape
+    cells = np.zeros((count, columns + 2, rows + 2), np.float32)
     cells[:, 1:-1, 1:-1] = masks.transpose(0, 2, 1)  # by column, for those are read whole
     low, high = boxes[item, 0], boxes[item, 2]
-    position = np.clip((x + 0.5 - low) / (high - low) * m + 0.5, 0, m + 1)
-    before = np.minimum(position.astype(np.int64), m)
-    share, cells = (position - before).astype(np.float32)[:, None], cells.reshape(-1, m + 2)
-    before += item * (m + 2)
+    position = np.clip((x + 0.5 - low) / (high - low) * columns + 0.5, 0, columns + 1)
+    before = np.minimum(position.astype(np.int64), columns)
+    share, cells = (position - before).astype(np.float32)[:, None], cells.reshape(-1, rows + 2)
+    before += item * (columns + 2)
     return cells[before] * (1 - share) + cells[before + 1] * share
 
 

@@ -1,13 +1,15 @@
 """What an exported model says about itself: the rt_info that Model API, OTX and this package read. Needs no torch."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.ir.core import core
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
+KEYS = ("labels", "label_info", "confidence_threshold", "resize_type", "reverse_input_channels", "mean_values", "scale_values",
+        OWN_KEY)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class IrInfo:
         runtime: What `instseg plan` found best for the CPU: OpenVINO's performance hint → further properties.
         size_mp, complexity_gflops: Of the network, NaN when unknown.
         origin: What produced it: package version, checkpoint's file name and sha256. Empty for another tool's model.
+        resize_type: How images become the input, in Model API's words.
+        mean, scale: Numbers per channel that the client is to subtract and to divide by; empty when the graph does it.
     """
 
     classes: tuple
@@ -40,6 +44,9 @@ class IrInfo:
     size_mp: float = float("nan")
     complexity_gflops: float = float("nan")
     origin: dict = None
+    resize_type: str = "standard"
+    mean: tuple = ()
+    scale: tuple = ()
 
 
 def rt_info(info, iou_threshold):
@@ -104,17 +111,18 @@ def ir_files(path):
     return pair
 
 
-def read_ir(path):
+def read_ir(path, names=()):
     """Read an exported model.
 
     Args:
         path: The .xml, or the .bin beside it.
+        names: Class names for a model that lists none.
 
     Returns:
         An ov.Model and its IrInfo.
 
     Raises:
-        WeightsError: A file is missing or damaged, or the model lists no classes.
+        WeightsError: A file is missing or damaged, or the model lists no classes and `names` is empty.
     """
     xml, _ = ir_files(path)
     try:
@@ -122,27 +130,31 @@ def read_ir(path):
     except RuntimeError as error:
         raise WeightsError(f"{xml}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
                            ) from error
-    keys = ("labels", "label_info", "confidence_threshold", OWN_KEY)
-    entries = {key: str(model.get_rt_info(["model_info", key]).value) for key in keys if model.has_rt_info(["model_info", key])}
-    return model, info_of(entries, model.inputs[0].get_partial_shape().get_max_shape()[-2:], xml)
+    entries = {key: str(model.get_rt_info(["model_info", key]).value) for key in KEYS if model.has_rt_info(["model_info", key])}
+    return model, info_of(entries, model.inputs[0].get_partial_shape().get_max_shape()[-2:], xml, names)
 
 
-def info_of(entries, input_size, path):
+def info_of(entries, input_size, path, names=()):
     """The IrInfo of a model's `model_info` entries.
 
     Args:
         entries: Key → text, as `rt_info` makes them; those of other tools may lack any.
         input_size: Height and width of the model's input in pixels, for models that do not say.
         path: The file, for the error.
+        names: Class names when no entry lists them.
 
     Raises:
-        WeightsError: No entry lists the classes.
+        WeightsError: No entry lists the classes, and `names` is empty.
     """
-    own = json.loads(entries.get(OWN_KEY, "{}"))
-    classes = own.pop("classes", None) or json.loads(entries.get("label_info", "{}")).get("label_names")
-    classes = classes or entries.get("labels", "").split()[1:]
+    facts = {field.name for field in fields(IrInfo)}  # a newer version may have written more
+    own = {key: value for key, value in json.loads(entries.get(OWN_KEY, "{}")).items() if key in facts}
+    classes = own.pop("classes", ()) or json.loads(entries.get("label_info", "{}")).get("label_names")
+    classes = classes or entries.get("labels", "").split()[1:] or names
     if not classes:
-        raise WeightsError(f"{path}: lists no classes in its metadata, so its outputs have no names; export it with this tool")
+        raise WeightsError(f"{path}: lists no classes in its metadata, so its outputs have no names; export it with this "
+                           "tool, or name them with --labels")
+    own.setdefault("channel_order", "RGB" if entries.get("reverse_input_channels") in ("True", "YES") else "BGR")
     size, limits = tuple(own.pop("input_size", None) or input_size), tuple(own.pop("class_thresholds", ()))
-    return IrInfo(tuple(classes), size, class_thresholds=limits,
-                  confidence_threshold=float(entries.get("confidence_threshold") or 0), **own)
+    mean, scale = (tuple(float(value) for value in entries.get(f"{key}_values", "").split()) for key in ("mean", "scale"))
+    return IrInfo(tuple(classes), size, confidence_threshold=float(entries.get("confidence_threshold") or 0),
+                  class_thresholds=limits, resize_type=entries.get("resize_type", "standard"), mean=mean, scale=scale, **own)

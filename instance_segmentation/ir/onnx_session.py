@@ -36,14 +36,18 @@ class OnnxSession:
         return dict(zip(self.names, self.session.run(None, {"image": image.astype("float32", copy=False)}), strict=True))
 
 
-def read_onnx(path):
+def read_onnx(path, names=()):
     """Read an exported model.
+
+    Args:
+        path: The .onnx file.
+        names: Class names for a model that lists none.
 
     Returns:
         An OnnxSession and the model's IrInfo.
 
     Raises:
-        WeightsError: The file is missing or damaged, or lists no classes.
+        WeightsError: The file is missing or damaged, or lists no classes and `names` is empty.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,4 +55,4 @@ def read_onnx(path):
     run = OnnxSession(str(path))
     metadata = run.session.get_modelmeta().custom_metadata_map
     entries = {key[len(PREFIX):]: text for key, text in metadata.items() if key.startswith(PREFIX)}
-    return run, info_of(entries, run.session.get_inputs()[0].shape[-2:], path)
+    return run, info_of(entries, run.session.get_inputs()[0].shape[-2:], path, names)

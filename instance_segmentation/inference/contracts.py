@@ -1,0 +1,144 @@
+"""The kinds of models that can be run: recognised by names and ranks of their inputs and outputs. Needs no torch.
+
+Each kind's outputs are read into the same `Found`, in pixels of the network's input and with labels from 0.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from instance_segmentation.errors import WeightsError
+
+EXPLANATIONS = ("saliency_map", "feature_vector")  # outputs that OTX can add to any model
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections in pixels of the network's input, best score first or in the network's order.
+
+    Attributes:
+        boxes: (N, 4) float32 x1 y1 x2 y2.
+        scores: (N,) float32 in [0, 1].
+        labels: (N,) int64 from 0, background not counted.
+        masks: (N, h, w) float32 probabilities.
+        windows: (N, 4) what the masks cover; the boxes, unless masks are of the whole input.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray
+    windows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One kind of model.
+
+    Attributes:
+        title: For messages.
+        inputs: Names of its inputs; None for one input of any name.
+        outputs: Output → rank. When `by_rank`, the model may name them as it likes.
+        read: Turns (outputs, lowest score, (height, width) of the input) into Found.
+        classes_of: Output and axis whose length is the number of classes, background counted.
+    """
+
+    title: str
+    inputs: tuple | None
+    outputs: dict
+    read: callable
+    by_rank: bool = False
+    classes_of: tuple | None = None
+
+    def lacks(self, inputs, outputs):
+        """What a model with these inputs and outputs (name → shape) lacks, in words; empty when it fits."""
+        ranks = {name: len(shape) for name, shape in outputs.items() if name not in EXPLANATIONS}
+        if self.inputs is None:
+            missing = [] if len(inputs) == 1 else ["a single input"]
+        else:
+            missing = [f"input '{name}'" for name in self.inputs if name not in inputs]
+            missing += [f"something to feed '{name}' with" for name in inputs if name not in self.inputs]
+        if self.by_rank:
+            expected = sorted(self.outputs.values())
+            return missing + [f"outputs of ranks {expected}, one of each"] * (sorted(ranks.values()) != expected)
+        return missing + [f"output '{name}' of rank {rank}" for name, rank in self.outputs.items() if ranks.get(name) != rank]
+
+    def names(self, outputs):
+        """Our name of each output → the model's."""
+        by_rank = {len(shape): name for name, shape in outputs.items() if name not in EXPLANATIONS}
+        return {name: by_rank[rank] if self.by_rank else name for name, rank in self.outputs.items()}
+
+    def image_input(self, inputs):
+        """Name of the input that takes the image."""
+        return self.inputs[0] if self.inputs else next(iter(inputs))
+
+    def class_count(self, outputs):
+        """Number of classes without background, as the outputs' shapes tell; None when they do not."""
+        length = self.classes_of and outputs[self.classes_of[0]][self.classes_of[1]]
+        return length - 1 if is_fixed(length) else None
+
+
+def is_fixed(length):
+    """Whether a dimension's length is known: other values are names, None or -1."""
+    return isinstance(length, int) and length > 0
+
+
+def _mask_rcnn(out, threshold, size_hw):
+    """This tool's, OTE's and OTX's Mask R-CNN; the latter have a batch dimension."""
+    boxes, labels, masks = (out[name][0] if out[name].ndim > rank else out[name]
+                            for name, rank in (("boxes", 2), ("labels", 1), ("masks", 3)))
+    keep = np.flatnonzero((boxes[:, 4] >= threshold) & (labels >= 0))  # a label of -1 fills up a fixed number of rows
+    corners = boxes[keep, :4]
+    return Found(corners, boxes[keep, 4], labels[keep].astype(np.int64), masks[keep], corners)
+
+
+def _segmentoly(out, threshold, size_hw):
+    """Segmentoly's Mask R-CNN: class 0 is background, one mask per class."""
+    keep = np.flatnonzero(out["scores"] >= threshold)
+    boxes, classes = out["boxes"][keep], out["classes"][keep].astype(np.int64)
+    return Found(boxes, out["scores"][keep], classes - 1, out["raw_masks"][keep, classes], boxes)
+
+
+def _yolact(out, threshold, size_hw, nms_iou=0.5, most=100):
+    """YOLACT: boxes in shares of the input, masks as sums of prototypes (arXiv:1904.02689, section 3).
+
+    Per-class NMS at IoU 0.5, as the Open Model Zoo demo does it.
+    """
+    boxes, scores, coefficients, prototypes = (out[name][0] for name in ("boxes", "conf", "mask", "proto"))
+    at, labels = np.nonzero(scores[:, 1:] >= threshold)
+    boxes = boxes[at] * np.float32(size_hw[::-1] * 2)
+    sure = scores[at, labels + 1]
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), sure.tolist(), labels.tolist(), threshold, nms_iou) if len(at) else []
+    kept = np.asarray(kept, np.int64)[:most]
+    masks = np.einsum("hwk,nk->nhw", prototypes, coefficients[at[kept]])
+    whole = np.tile(np.float32([0, 0, *size_hw[::-1]]), (len(kept), 1))
+    return Found(boxes[kept], sure[kept], labels[kept].astype(np.int64), 1 / (1 + np.exp(-masks)), whole)
+
+
+MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX (told by ranks: labels, boxes, masks)", None,
+                     dict(labels=1, boxes=2, masks=3), _mask_rcnn, by_rank=True)
+BATCHED = Contract("the same with a batch dimension", None, dict(labels=2, boxes=3, masks=4), _mask_rcnn, by_rank=True)
+SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
+                      dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1))
+YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolact, classes_of=("conf", 2))
+CONTRACTS = (MASK_RCNN, BATCHED, SEGMENTOLY, YOLACT)
+
+
+def contract_of(inputs, outputs, path):
+    """Recognise a model.
+
+    Args:
+        inputs, outputs: Name → shape.
+        path: For the error.
+
+    Raises:
+        WeightsError: It is none of CONTRACTS; the message says what it has and what it lacks for each of them.
+    """
+    for contract in CONTRACTS:
+        if not contract.lacks(inputs, outputs):
+            return contract
+    has = f"inputs {', '.join(inputs)}; outputs {', '.join(f'{name} (rank {len(shape)})' for name, shape in outputs.items())}"
+    wanting = "\n".join(f"  {item.title}: lacks {', '.join(item.lacks(inputs, outputs))}" for item in CONTRACTS)
+    raise WeightsError(f"{path}: no instance segmentation model that can be run here. It has {has}.\n{wanting}")

@@ -1,0 +1,62 @@
+"""Make any model take BGR pixels 0–255 as [1, 3, H, W]: its layout, mean and scale become part of the graph. Needs no torch."""
+
+import re
+
+from instance_segmentation.errors import WeightsError
+
+
+def parse_layout(text, names):
+    """Read `--layout`: `[NCHW]`, `NCHW`, `data[NHWC],info[NC]` or `data:NHWC,info:NC`.
+
+    Args:
+        text: The flag's value, or None.
+        names: The model's inputs.
+
+    Returns:
+        Input name → layout.
+
+    Raises:
+        WeightsError: It is no layout, or names an input that the model does not have.
+    """
+    layouts = {}
+    for part in (text or "").split(",") if text else ():
+        match = re.fullmatch(r"([^\[\]:]*?):?\[?([A-Z]{1,5})\]?", part.strip())
+        name = match and (match[1] or names[0])
+        if name not in names or (match and not match[1] and len(names) > 1):
+            raise WeightsError(f"--layout {text}: expected [NCHW], or NAME[NCHW] for each input, in capitals; the model's "
+                               f"inputs: {', '.join(names)}")
+        layouts[name] = match[2]
+    return layouts
+
+
+def guess_layout(shape):
+    """`NHWC` when only the last of a [1, 3, H, W] image's dimensions can be the channels, else `NCHW`."""
+    lengths = [dimension.get_length() if dimension.is_static else 0 for dimension in shape]
+    return "NHWC" if lengths[3] == 3 and lengths[1] != 3 else "NCHW"
+
+
+def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
+    """Put layout, mean and scale into the graph, so that input `name` takes [1, 3, H, W] pixels.
+
+    Args:
+        model: An ov.Model; changed in place.
+        name: Its image input.
+        layout: Of that input; guessed when None.
+        mean, scale: One number per channel to subtract and to divide by; empty when the graph does it already.
+
+    Returns:
+        The model.
+    """
+    import openvino as ov
+    layout = layout or guess_layout(model.input(name).get_partial_shape())
+    if layout == "NCHW" and not (mean or scale):
+        return model
+    pipeline = ov.preprocess.PrePostProcessor(model)
+    pipeline.input(name).tensor().set_layout(ov.Layout("NCHW")).set_element_type(ov.Type.f32)
+    pipeline.input(name).model().set_layout(ov.Layout(layout))
+    steps = pipeline.input(name).preprocess()
+    if mean:
+        steps.mean(list(mean))
+    if scale:
+        steps.scale(list(scale))
+    return pipeline.build()

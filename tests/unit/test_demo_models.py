@@ -1,0 +1,113 @@
+"""Every kind of model gives the same Prediction; what is none of them is told what it lacks."""
+
+import numpy as np
+import pytest
+
+from instance_segmentation.errors import WeightsError
+from instance_segmentation.inference.exported import LoadOptions, load_exported
+from tests.unit import tiny_models
+
+WHITE = np.full((128, 192, 3), 255, np.uint8)  # twice the models' input
+NAMES = dict(labels="otx_empty_lbl cat red_dog")
+
+
+def area(found):
+    return found.masks().sum((1, 2)).tolist()
+
+
+def covers(pixels):
+    """A mask that is certain everywhere lacks a few pixels at its corners, where it fades out."""
+    return pytest.approx(pixels, rel=0.01)
+
+
+@pytest.fixture
+def labels(tmp_path):
+    def write(*names):
+        (tmp_path / "labels.txt").write_text("\n".join(names) + "\n")
+        return tmp_path / "labels.txt"
+    return write
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["this tool's", "OTX's with a batch dimension"])
+def test_mask_rcnn(tmp_path, batch):
+    model = load_exported(tiny_models.mask_rcnn(tmp_path / "m.xml", batch=batch, rt_info=NAMES))
+    found = model(WHITE)
+    np.testing.assert_allclose(found.boxes, [[48, 32, 144, 96]])
+    assert (found.names(), found.size_hw) == (["red_dog"], (128, 192))
+    assert found.scores == pytest.approx([0.9]) and area(found) == [covers(96 * 64)]
+    assert len(model(np.zeros_like(WHITE))) == 0
+
+
+def test_segmentoly(tmp_path, labels):
+    model = load_exported(tiny_models.segmentoly(tmp_path / "m.xml"), LoadOptions(labels=labels("bg", "cat", "dog", "cow")))
+    found = model(WHITE)
+    np.testing.assert_allclose(found.boxes, [[48, 32, 144, 96]])
+    assert found.names() == ["dog"] and area(found) == [covers(96 * 64)]
+
+
+def test_segmentoly_is_told_where_the_image_ends(tmp_path, labels):
+    options = LoadOptions(labels=labels("cat", "dog", "cow"), resize="fit_to_window")
+    found = load_exported(tiny_models.segmentoly(tmp_path / "m.xml"), options)(np.zeros((128, 128, 3), np.uint8))
+    np.testing.assert_allclose(found.boxes, [[32, 32, 96, 96]])  # 64 × 64 of the input's 64 × 96 are image
+
+
+def test_yolact(tmp_path, labels):
+    found = load_exported(tiny_models.yolact(tmp_path / "m.xml"), LoadOptions(labels=labels("cat", "dog")))(WHITE)
+    np.testing.assert_allclose(found.boxes, [[49.92, 32, 145.92, 96], [48, 0, 96, 128]], rtol=1e-6)
+    assert found.names() == ["cat", "dog"] and found.scores == pytest.approx([0.8, 0.6])
+    assert area(found) == pytest.approx([46 * 64, 48 * 128], abs=130)  # the left halves, within a column
+    assert not found.masks()[:, :, 97:].any()
+
+
+def test_unknown_kind_is_told_what_it_lacks(tmp_path):
+    path = tiny_models.save(dict(boxes=tiny_models.constant(np.zeros((3, 5)))), dict(data=tiny_models.image_input()),
+                            tmp_path / "boxes only.xml", NAMES)
+    with pytest.raises(WeightsError) as caught:
+        load_exported(path)
+    message = str(caught.value)
+    assert "boxes only.xml" in message and "boxes (rank 2)" in message
+    assert "Segmentoly or the Open Model Zoo: lacks input 'im_data', input 'im_info', something to feed 'data' with" in message
+    assert "YOLACT: lacks output 'boxes' of rank 3, output 'conf' of rank 3" in message
+
+
+@pytest.mark.parametrize("lines", [("cat", "dog"), ("background", "cat", "dog"), ("what?", "cat", "dog")])
+def test_labels_file_with_or_without_background(tmp_path, labels, lines):
+    model = load_exported(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=NAMES), LoadOptions(labels=labels(*lines)))
+    assert model.classes == ("cat", "dog")
+
+
+def test_labels_that_do_not_fit(tmp_path, labels):
+    path = tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=NAMES)
+    with pytest.raises(WeightsError, match="labels.txt: 4 names, but the model has 2 classes"):
+        load_exported(path, LoadOptions(labels=labels(*"abcd")))
+    with pytest.raises(WeightsError, match="3 classes"):
+        load_exported(tiny_models.segmentoly(tmp_path / "s.xml"), LoadOptions(labels=labels("a")))
+    silent = tiny_models.mask_rcnn(tmp_path / "silent.xml")
+    with pytest.raises(WeightsError, match="lists no classes(.|\n)*--labels"):
+        load_exported(silent)
+    with pytest.raises(WeightsError, match="object of class 2, but there are only 1 class names"):
+        load_exported(silent, LoadOptions(labels=labels("background", "a")))(WHITE)
+
+
+def test_layout_mean_and_scale_become_part_of_the_graph(tmp_path):
+    """An NHWC model that wants (pixel − 55) / 2 sees an image of 255 as 100."""
+    path = tiny_models.mask_rcnn(tmp_path / "m.xml", shape=(1, 64, 96, 3),
+                                 rt_info=dict(NAMES, mean_values="55 55 55", scale_values="2 2 2"))
+    for layout in (None, "[NHWC]", "image[NHWC]", "image:NHWC"):
+        (score,) = load_exported(path, LoadOptions(threshold=0.1, layout=layout))(WHITE).scores
+        assert score == pytest.approx(0.9 * 100 / 255, rel=1e-4)
+    with pytest.raises(WeightsError, match="--layout other.NHWC.: expected(.|\n)*inputs: image"):
+        load_exported(path, LoadOptions(layout="other[NHWC]"))
+
+
+def test_detections_in_the_padding_are_cut(tmp_path):
+    path = tiny_models.mask_rcnn(tmp_path / "m.xml", boxes=[(40, 8, 96, 64, 0.9)], labels=[0],
+                                 rt_info=dict(NAMES, resize_type="fit_to_window_letterbox"))
+    found = load_exported(path)(WHITE[:128, :128])  # 16 columns of padding on either side
+    np.testing.assert_allclose(found.boxes, [[48, 16, 128, 128]])
+    assert area(found) == [covers(112 * 80)] and not found.masks()[0][:16].any()
+
+
+def test_not_a_model(tmp_path):
+    with pytest.raises(WeightsError, match="weights.zip: expected a model ending in"):
+        load_exported(tmp_path / "weights.zip")

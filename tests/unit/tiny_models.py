@@ -1,0 +1,66 @@
+"""OpenVINO models of every contract that find known objects: constants where a network would compute."""
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+
+def save(outputs, inputs, path, rt_info=None):
+    """Write an IR with named inputs and outputs (name → node); returns the .xml's path."""
+    results = []
+    for name, node in outputs.items():
+        result = op.result(node)
+        result.output(0).get_tensor().set_names({name})
+        results.append(result)
+    for name, node in inputs.items():
+        node.output(0).get_tensor().set_names({name})
+        node.set_friendly_name(name)
+    model = ov.Model(results, list(inputs.values()))
+    for key, value in (rt_info or {}).items():
+        model.set_rt_info(value, ["model_info", key])
+    ov.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+def constant(values, dtype=np.float32):
+    return op.constant(np.asarray(values, dtype))
+
+
+def image_input(shape=(1, 3, 64, 96)):
+    return op.parameter(list(shape), np.float32)
+
+
+def mask_rcnn(path, boxes=((24, 16, 72, 48, 0.9),), labels=(1,), rt_info=None, shape=(1, 3, 64, 96), batch=False):
+    """Three outputs; the box's score is multiplied by the mean brightness / 255, so that black images are empty."""
+    image = image_input(shape)
+    brightness = op.divide(op.reduce_mean(image, constant([0, 1, 2, 3], np.int64), True), constant([[255.0]]))
+    brightness = op.reshape(brightness, constant([1, 1], np.int64), False)
+    boxes = constant(np.reshape(boxes, (-1, 5)))
+    corners, scores = op.split(boxes, op.constant(np.int64(1)), 5).outputs()[:4], boxes
+    scores = op.multiply(op.split(boxes, op.constant(np.int64(1)), 5).output(4), brightness)
+    found = [op.concat([*corners, scores], 1), constant(labels, np.int64), constant(np.ones((len(labels), 14, 14)))]
+    if batch:
+        found = [op.unsqueeze(node, op.constant(np.int64(0))) for node in found]
+    return save(dict(zip(("boxes", "labels", "masks"), found, strict=True)), dict(image=image), path, rt_info)
+
+
+def segmentoly(path, size_hw=(64, 96)):
+    """One object of class 2 in the middle half of what `im_info` says the image covers; class 1's mask is empty."""
+    image, info = image_input((1, 3, *size_hw)), op.parameter([1, 3], np.float32)
+    sides = op.gather(info, constant([1, 0, 1, 0], np.int64), constant(1, np.int64))
+    masks = np.zeros((2, 4, 14, 14))
+    masks[:, 2] = 1
+    outputs = dict(boxes=op.concat([op.multiply(sides, constant([[0.25, 0.25, 0.75, 0.75]])), constant([[0, 0, 9, 9]])], 0),
+                   scores=constant([0.8, 0.1]), classes=constant([2, 1]), raw_masks=constant(masks), batch_ids=constant([0, 0]))
+    return save(outputs, dict(im_data=image, im_info=info), path)
+
+
+def yolact(path):
+    """Two overlapping boxes of class 1, of which NMS leaves the surer, and one of class 2; masks cover the left half."""
+    prototypes = np.full((1, 16, 24, 2), -20.0)
+    prototypes[:, :, :12, 0] = 20
+    outputs = dict(
+        boxes=constant([[[0.25, 0.25, 0.75, 0.75], [0.26, 0.25, 0.76, 0.75], [0.25, 0, 0.5, 1]]]),
+        conf=constant([[[0.1, 0.7, 0.2], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]]]),
+        mask=constant([[[1, 0]] * 3]), proto=constant(prototypes))
+    return save(outputs, dict(input=image_input()), path)
