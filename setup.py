@@ -29,10 +29,12 @@ BASE = [
     "opencv-python-headless>=4.10",
     "openvino>=2026.4,<2027",
     "pillow>=10",
+    "psutil>=5.9",
     "pycocotools>=2.0.8,<3",
     "pydantic>=2.10,<3",
     "pyyaml>=6",
     "rich>=13",
+    "scipy>=1.11,<2",  # optimal assignment in tracking
 ]
 EXTRAS = {
     # onedl-mmcv is source only: build it after torch and with --no-build-isolation, as init_venv.sh does.
@@ -47,6 +49,7 @@ EXTRAS = {
     ],
     "int8": ["nncf>=3.4,<4"],
     "onnx": ["onnx>=1.19,<2", "onnxruntime>=1.22,<2"],
+    "ovms": ["tritonclient[http]>=2.50,<3"],
     "dev": ["build>=1.2", "import-linter>=2.1,<3", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
 }
 

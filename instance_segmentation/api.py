@@ -3,6 +3,7 @@
     train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    demo, load_model                   run a model on images and videos; get it as a function
     plan                               weigh an export's accuracy against its time
     benchmark                          time models side by side
     check_ir                           explain an exported model, and say who can run it
@@ -17,6 +18,7 @@ HOMES = {
     "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
+    "demo": "demo", "load_model": "inference.model",
     "TrainResult": "training", "train": "training",
     "Plan": "planning", "plan": "planning",
     "check_ir": "checking",

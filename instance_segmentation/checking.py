@@ -50,8 +50,8 @@ def _explain(path, signature):
             f"{origin.get('checkpoint', 'an unknown checkpoint')}; {len(own['classes'])} classes: {', '.join(own['classes'])}")
     say("Metadata", f"Model API's: {', '.join(key for key in entries if key != OWN_KEY)}" if entries else "none of Model API's")
     table("", ("", "name", "type", "shape"),
-          [(side, port.name, port.type, port.sides()) for side, ports in (("input", signature.inputs), ("output", signature.outputs))
-           for port in ports])
+          [(side, port.name, port.type, port.sides())
+           for side, ports in (("input", signature.inputs), ("output", signature.outputs)) for port in ports])
 
 
 def _tell(checks):

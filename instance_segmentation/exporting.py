@@ -1,5 +1,6 @@
 """Export a checkpoint as an OpenVINO IR, and as ONNX if asked, and tell how to run it."""
 
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from instance_segmentation.templates.workdir import open_workdir
 
 
 def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True, onnx=False, openvino_input_format="BGR",
-           fp16=False, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8, trust_checkpoint=False):
+           fp16=False, ovms=None, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8,
+           trust_checkpoint=False):
     """Write model.xml and model.bin, after the exported graph found what the checkpoint finds.
 
     Args:
@@ -26,6 +28,7 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         onnx: Also write model.onnx, checked in the same way.
         openvino_input_format: Channel order that clients will send, `BGR` or `RGB`.
         fp16: Store 16-bit weights in the IR: half the size.
+        ovms: Name under which OpenVINO Model Server shall serve the model; a repository for it is written too.
         input_size: (height, width) in pixels, multiples of 32; the checkpoint's own when None.
         test_ann_files, test_data_roots: Images for the parity gate, where noise stands in without them, and for the score
             thresholds (`IrInfo.confidence_threshold`), for which nothing can.
@@ -58,7 +61,31 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
                              channel_order=openvino_input_format, samples=spread(files, parity_images),
                              facts={key: getattr(result.info, key) for key in ("confidence_threshold", "class_thresholds")})
         _tell_onnx(written)
+    if ovms:
+        _tell_ovms(write_repository(result.path, ovms), ovms)
     return result
+
+
+def write_repository(xml, name):
+    """Lay a copy of an IR out as OpenVINO Model Server expects it: `ovms/NAME/1/model.xml` beside the model.
+
+    Returns:
+        Path of the repository, the folder `ovms`.
+    """
+    folder = xml.parent / "ovms" / name / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (xml, xml.with_suffix(".bin")):
+        shutil.copyfile(file, folder / file.name)
+    return xml.parent / "ovms"
+
+
+def _tell_ovms(repository, name):
+    """Say how to serve the model and how to use it."""
+    say("Repository", f"{repository}, for OpenVINO Model Server")
+    say("", f"  serve it   docker run --rm -p 8000:8000 -v {repository.resolve()}:/models openvino/model_server "
+        f"--model_path /models/{name} --model_name {name} --rest_port 8000")
+    say("", f"  use it     instseg demo -m localhost:8000/models/{name} --adapter ovms --labels "
+        f"{repository.parent / 'labels.txt'} -i a.jpg -o found.jpg")
 
 
 def convert_to_onnx(source, output, *, load_weights=None, input_size=None, trust_checkpoint=False):
@@ -181,6 +208,7 @@ def _tell(result, work, fp16):
              "DIR --save-metrics-to metrics.yaml"),
             ("OpenVINO", f"openvino.compile_model('{result.path}')(cv2.resize(cv2.imread('a.jpg'), ({width}, {height})){order}"
              ".transpose(2, 0, 1)[None].astype('float32'))"),
+            ("pictures", f"instseg demo -m {result.path} -i a.jpg -o found.jpg"),
             ("Model API", f"model_api.models.Model.create_model('{result.path}')(cv2.imread('a.jpg'){order})"),
             ("OMZ demo", f"instance_segmentation_demo.py -m {result.path} --labels {folder / 'labels.txt'} -i a.jpg")):
         say("", f"  {title:<10} {command}")

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from instance_segmentation.writing import replacing
+
 LOSSES = {"loss": "total", "loss_rpn_cls": "proposals: class", "loss_rpn_bbox": "proposals: box", "loss_cls": "class",
           "loss_bbox": "box", "loss_mask": "mask"}
 SCORES = {"segm/AP": "mask AP", "segm/AP50": "mask AP50", "bbox/AP": "box AP"}
@@ -13,7 +15,7 @@ def training_curves(scalars_json, output_png):
 
     Args:
         scalars_json: JSON lines as LocalVisBackend writes them: training lines have `loss` and `step`, validation lines
-            have `segm/AP` and `step` (the epoch).
+            have `segm/AP`, `step` (the epoch) and, where it was computed, `val_loss`.
         output_png: The picture.
     """
     import matplotlib
@@ -22,15 +24,28 @@ def training_curves(scalars_json, output_png):
     lines = [json.loads(line) for line in Path(scalars_json).read_text().splitlines()]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     _series(left, [line for line in lines if "loss" in line], LOSSES)
-    left.set(title="Training losses", xlabel="step", yscale="log")
+    if seen := validation_losses(lines):
+        left.plot(*zip(*seen, strict=True), "ko--", label="validation, total")
+    left.set(title="Losses", xlabel="step", yscale="log")
     _series(right, [line for line in lines if "segm/AP" in line], SCORES, marker="o")
     right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    figure.savefig(output_png, dpi=110)
+    with replacing(output_png) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     pyplot.close(figure)
+
+
+def validation_losses(lines):
+    """The points (training step that was logged last, validation loss) of a run's records."""
+    points, step = [], 0
+    for line in lines:
+        step = line["step"] if "loss" in line else step
+        if "val_loss" in line:
+            points.append((step, line["val_loss"]))
+    return points
 
 
 def accuracy_against_time(plan_json, output_png):

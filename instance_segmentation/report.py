@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
 
 import yaml
+
+from instance_segmentation.writing import replacing
 
 BBOX_AP, SEGM_AP = "Bbox AP @ [IoU=0.50:0.95]", "Segm AP @ [IoU=0.50:0.95]"
 
@@ -93,11 +94,9 @@ def _json_ready(value):
 
 def write_text(path, text):
     """Replace a text file in one step, so that a reader never sees half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def number(value, digits=3):

@@ -1,5 +1,6 @@
 """Fine-tune a work dir's network on the user's data."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,11 @@ from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.report import progress, say
+from instance_segmentation.starting import find_start
 from instance_segmentation.templates.workdir import open_workdir
+
+# How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed", "Bus error")
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class TrainResult:
 def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
           resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, gpu_num=None, save_checkpoints_to=None,
           tensorboard_dir=None, input_size=None, cfg_options=None, seed=None, num_workers=None, keep_empty=False,
-          trust_checkpoint=False, config=None):
+          trust_checkpoint=False, config=None, **recipe):
     """Fine-tune a work dir's network.
 
     Args:
@@ -34,8 +39,11 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         train_ann_files, train_data_roots, val_ann_files, val_data_roots: Lists of COCO files and image folders.
         classes: Names to learn, in label order; all categories of the first training file when None.
         load_weights: Checkpoint to start from; tensors of another shape start fresh.
-        resume_from: Checkpoint to continue, with its optimizer, schedule and epoch.
-        epochs, batch_size, base_learning_rate, gpu_num: The template's values when None; `gpu_num` 0 is CPU.
+        resume_from: Checkpoint to continue, to the same losses as if it had never stopped; "auto" is latest.pth of the output
+            folder, if there is one.
+        epochs, batch_size, gpu_num: The template's values when None; `batch_size` "auto" is the largest that fits, `gpu_num`
+            0 is CPU.
+        base_learning_rate: The template's, scaled to the images per update, when None.
         save_checkpoints_to: Output folder, `WORK_DIR/outputs` when None.
         tensorboard_dir: Folder of TensorBoard events, the run's own folder when None.
         input_size: (height, width) in pixels, multiples of 32; remembered by the checkpoint.
@@ -45,13 +53,16 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         keep_empty: Train on images without objects too, as negatives.
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
         config: Another model.py than the work dir's.
+        recipe: Arguments of `engine.recipe.set_recipe`: accumulate, clip_grad, frozen_stages, ema, early_stop, no_flip,
+            save_every_minutes, max_rollbacks.
 
     Returns:
         A TrainResult.
 
     Raises:
         DatasetError, TemplateError, WeightsError: Before anything is started.
-        TrainingError: Training could not go on.
+        TrainingError: Training could not go on, or `resume_from` belongs to another run.
+        KeyboardInterrupt: After Ctrl-C, when latest.pth was saved.
     """
     work = open_workdir(work_dir)
     output = Path(save_checkpoints_to or work.path / "outputs").resolve()
@@ -64,39 +75,52 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     device = prepare_device(work.template.gpu_num if gpu_num is None else gpu_num)
 
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
-    from instance_segmentation.engine.runner import FineTuneRunner
     cfg, basic = read_config(config or work.config), work.template.hyper_parameters.basic
-    start = resume_from or load_weights
-    remembered = own_record(start, trust_checkpoint) if start else {}
-    input_size = input_size or remembered.get("input_size")
-    fresh = remembered.get("from_random", False) if resume_from else not load_weights
-    if input_size:
+    start, ema = find_start(resume_from, load_weights, output, trust_checkpoint), recipe.get("ema", False)
+    start.check(training.classes, seed, ema)
+    if input_size := input_size or start.own.get("input_size"):
         set_input_size(cfg, input_size)
     output.mkdir(parents=True, exist_ok=True)
-    cfg = train_config(
-        cfg, train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
-        images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
-        batch_size=batch_size or basic.batch_size, from_random=fresh,
-        learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate,
-        num_workers=num_workers, seed=seed, tensorboard_dir=tensorboard_dir, overrides=cfg_options)
+    settings = dict(
+        train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
+        val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), images=len(training.images),
+        classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=start.from_random,
+        learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size,
+        num_workers=num_workers, seed=start.meta.get("seed") if start.resumed else seed, tensorboard_dir=tensorboard_dir,
+        overrides=cfg_options, **recipe)
+    if batch_size == "auto":
+        batch_size = start.resumed and start.own.get("batch_size") or _largest_batch(cfg, settings)
+    cfg = train_config(cfg, batch_size=batch_size or basic.batch_size, **settings)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       from_random=fresh, version=__version__,
+                       from_random=start.from_random, ema=ema, batch_size=cfg.train_dataloader.batch_size, version=__version__,
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
-    cfg.update(trust_checkpoint=trust_checkpoint, resume=bool(resume_from),
-               load_from=str(start) if start else None)
-    if not resume_from:
-        set_aside(output / "scalars.json")
+    if not start.resumed:
+        start = start.set_aside(output)
+    cfg.update(trust_checkpoint=trust_checkpoint, resume=start.resumed, load_from=str(start.weights) if start.weights else None)
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
-        f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:g}, input "
+        f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:.3g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
-    if not start:
+    if not start.weights:
         say("Weights", "none given: starting from random weights, with the recipe for that in model.py (from_random)")
-    runner = FineTuneRunner.from_cfg(cfg)
+    return _finish(_run(cfg), work, output)
+
+
+def _largest_batch(cfg, settings):
+    from instance_segmentation.engine.batch_size import largest_batch
+    from instance_segmentation.engine.config import train_config
+    batch_size, basis = largest_batch(train_config(cfg, batch_size=1, **settings), settings["images"])
+    say("Batch", f"{batch_size}, the largest that fits ({basis})")
+    return batch_size
+
+
+def _run(cfg):
+    from instance_segmentation.engine.runner import FineTuneRunner
     try:
+        runner = FineTuneRunner.from_cfg(cfg)
         runner.train()
-    except (RuntimeError, MemoryError) as error:
-        raise as_training_error(error, cfg.train_dataloader.batch_size) from error
-    return _finish(runner, work, output)
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise as_training_error(error, cfg.train_dataloader.batch_size, cfg.work_dir) from error
+    return runner
 
 
 def _finish(runner, work, output):
@@ -135,21 +159,19 @@ def prepare_device(gpu_num):
     return f"GPU {torch.cuda.get_device_name(0)}"
 
 
-def own_record(weights, trust):
-    """What a checkpoint of ours says about its run (`input_size`, `from_random`, …); empty for another tool's."""
-    from instance_segmentation.engine.checkpoint import read_checkpoint
-    return read_checkpoint(weights, trust=trust)["meta"].get("instseg") or {}
-
-
-def set_aside(path):
-    """Keep an earlier run's file under another name, so that a new run's curves start clean."""
-    if path.is_file():
-        path.replace(path.with_name(f"previous_{path.name}"))
-
-
-def as_training_error(error, batch_size):
-    """Say what to do about an exhausted memory; any other RuntimeError is our bug and keeps its traceback."""
-    if "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller --batch-size or a smaller "
-                             "--input-size. The last finished epoch is in latest.pth (--resume-from)")
+def as_training_error(error, batch_size, output):
+    """Say what to do about an exhausted memory or disk; any other error is our bug and keeps its traceback."""
+    if is_full_disk(error):
+        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room "
+                             "and continue with --resume-from auto")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a "
+                             "smaller --input-size or fewer --num-workers (their shared memory counts, too), and continue with "
+                             "--resume-from auto: latest.pth is whole")
     return error
+
+
+def is_full_disk(error):
+    """Whether an error, or the one it was raised from, says that no space is left."""
+    return error is not None and (getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+                                  or is_full_disk(error.__cause__ or error.__context__))

@@ -1,6 +1,7 @@
 """`export.py` in a work dir, `instseg export WORK_DIR`: turn a checkpoint into an OpenVINO model."""
 
 import argparse
+import re
 from pathlib import Path
 
 from instance_segmentation.cli import run
@@ -26,6 +27,9 @@ def parser(work_dir=None):
                         help="channel order of the images that will be sent to the model (default: BGR, as OpenCV reads)")
     result.add_argument("--openvino", action="store_true", help="accepted for old scripts; OpenVINO is always written")
     result.add_argument("--onnx", action="store_true", help="also write model.onnx: standard operators, for ONNX Runtime")
+    result.add_argument("--ovms", type=_servable, nargs="?", const="instance_segmentation", metavar="NAME",
+                        help="also write ovms/NAME/1/, a repository for OpenVINO Model Server (default name: "
+                             "instance_segmentation)")
     add_input_size(result, "network input of the exported model: one number, or height and width; multiples of 32 (default: "
                    "the checkpoint's)")
     add_data(result, "test", required=False)
@@ -35,6 +39,14 @@ def parser(work_dir=None):
     result.add_argument("--openvino-mo-args", help=argparse.SUPPRESS)
     result.add_argument("--config", help=argparse.SUPPRESS)
     return result
+
+
+def _servable(text):
+    """A model name that every client of the server accepts: the Open Model Zoo's take only letters, digits and `_`."""
+    if not re.fullmatch(r"\w+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"got '{text}', expected letters, digits and _ only, for example "
+                                         f"'{re.sub(r'[^0-9A-Za-z]+', '_', text)}'")
+    return text
 
 
 def main(argv=None, work_dir=None):

@@ -15,6 +15,7 @@ VERBS = {
     "convert_to_onnx": "Write a template's or a work dir's network as ONNX.",
     "compress": "Quantise to INT8 and hold the accuracy.",
     "quantize": "The same as compress.",
+    "demo": "Run a model on images, a video or a camera; show and save what it finds.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",
@@ -25,7 +26,8 @@ ALIASES = {"quantize": "compress"}
 
 def usage():
     """The text of `instseg --help`."""
-    verbs = "\n".join(f"  {verb:<11} {sentence}" for verb, sentence in VERBS.items())
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}} {sentence}" for verb, sentence in VERBS.items())
     return ("usage: instseg VERB …\n\nFine-tune instance segmentation and export it to OpenVINO.\n\n"
             f"verbs:\n{verbs}\n\n`instseg VERB --help` explains a verb, `instseg --version` prints the version.\n"
             "First steps:\n  instseg ls\n  instseg new efficientnet_b2b-mask_rcnn-480x480 my_work")

@@ -21,20 +21,50 @@ def parser(work_dir=None):
     add_data(result, "val")
     add_classes(result, "classes to learn, in label order (default: all categories of the first training file)")
     add_weights(result, "checkpoint to start from; heads of another class count start fresh", required=False)
-    result.add_argument("--resume-from", type=Path, metavar="FILE", help="continue this checkpoint's training")
+    result.add_argument("--resume-from", type=Path, metavar="FILE",
+                        help="continue this checkpoint's training exactly where it was saved; `auto` takes latest.pth of the "
+                             "output folder, and starts from the beginning when there is none yet")
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
-    result.add_argument("--batch-size", type=positive, metavar="N", help="images per step (default: the template's)")
-    result.add_argument("--base-learning-rate", type=float, metavar="RATE", help="(default: the template's)")
+    result.add_argument("--batch-size", type=batch_size, metavar="N",
+                        help="images per step; `auto`: the largest up to 64 that fits into memory (default: the template's)")
+    result.add_argument("--base-learning-rate", type=float, metavar="RATE",
+                        help="taken as it is (default: the template's, scaled to the images per update)")
     result.add_argument("--gpu-num", type=int, metavar="N", help="0 is CPU (default: the template's, or CPU without a GPU)")
     add_input_size(result)
     result.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
     add_cfg_options(result)
+    add_recipe(result)
+    add_safety(result)
     result.add_argument("--config", type=Path, help=argparse.SUPPRESS)  # another model.py than the work dir's
     return result
+
+
+def add_recipe(parser):
+    """Add what changes how the network learns."""
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--accumulate", type=positive, metavar="N", help="add up the gradients of N batches for one update")
+    group.add_argument("--clip-grad", type=float, metavar="NORM", help="shorten all gradients together to this norm")
+    group.add_argument("--frozen-stages", type=int, metavar="N",
+                       help="do not train the first N stages of the backbone (default: the template's)")
+    group.add_argument("--ema", action="store_true",
+                       help="validate and keep the running average of the weights, over about a tenth of the training")
+    group.add_argument("--early-stop", type=positive, metavar="PATIENCE",
+                       help="end after this many epochs without a better segm AP")
+    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
+
+
+def add_safety(parser):
+    """Add what keeps a long training safe."""
+    group = parser.add_argument_group("safety")
+    group.add_argument("--save-every-minutes", type=float, metavar="M",
+                       help="save latest.pth this often within an epoch too, 0: at every step (default: 10)")
+    group.add_argument("--max-rollbacks", type=int, metavar="N",
+                       help="when a loss is NaN or explodes, name the images, go back to the last saved state and halve the "
+                            "learning rate, at most N times (default: 3)")
 
 
 def positive(text):
@@ -43,6 +73,11 @@ def positive(text):
     if value < 1:
         raise ValueError(text)
     return value
+
+
+def batch_size(text):
+    """A whole number of at least 1, or `auto`."""
+    return text if text == "auto" else positive(text)
 
 
 def main(argv=None, work_dir=None):

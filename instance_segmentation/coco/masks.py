@@ -105,7 +105,7 @@ def _normal_rle(rle, size_hw):
         raise MaskError('{n} RLE mask|masks lacks|lack "size" or "counts"')
     if size != [height, width]:
         raise MaskError("{n} RLE mask|masks has|have another size than its|their image (expected [height, width])")
-    runs = _runs(counts) if isinstance(counts, str) else _checked_runs(counts)
+    runs = run_lengths(counts) if isinstance(counts, str) else _checkedrun_lengths(counts)
     # Checked here because pycocotools writes past its buffer when the runs are longer than the image.
     if runs is None or (runs < 0).any() or runs.sum() != height * width:
         raise MaskError("{n} RLE mask|masks has|have counts that do not add up to the image's pixels")
@@ -116,12 +116,12 @@ def _normal_rle(rle, size_hw):
     return {"size": [height, width], "counts": counts}
 
 
-def _checked_runs(counts):
+def _checkedrun_lengths(counts):
     usable = counts and set(map(type, counts)) == {int} and min(counts) >= 0 and max(counts) < 1 << 31
     return np.array(counts, dtype=np.int64) if usable else None
 
 
-def _runs(counts):
+def run_lengths(counts):
     """Decode a compressed RLE string into run lengths; None when it is no such string.
 
     Format of pycocotools, common/maskApi.c::rleFrString: 5 bits and a continuation bit per character, from 48 up, the

@@ -28,11 +28,16 @@ def register(purpose="This command"):
     from instance_segmentation.engine.memory import keep_freed_memory
     keep_freed_memory()
     from instance_segmentation.engine import (  # noqa: F401
+        bad_steps,
         dataset,
         drawing,
+        early_stop,
         keep_checkpoints,
         mask_head,
         metrics,
         progress,
+        seeding,
         test_loop,
+        train_loop,
+        val_loop,
     )

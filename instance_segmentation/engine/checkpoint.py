@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from instance_segmentation.engine.class_transfer import carry_over, same_classes
 from instance_segmentation.engine.legacy import modern_key
 from instance_segmentation.errors import WeightsError
 
@@ -65,13 +66,18 @@ def _first_line(error):
 
 @dataclass
 class LoadReport:
-    """What happened to each tensor of a checkpoint and of the network; names are the network's where both exist."""
+    """What happened to each tensor of a checkpoint and of the network; names are the network's where both exist.
+
+    Where their class lists differ, `known` and `new` say what happened to each class of the network.
+    """
 
     loaded: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
 
     def rows(self):
         """Rows (what, how many, why or which) of the table shown at the start."""
@@ -79,8 +85,18 @@ class LoadReport:
                 ("  of these renamed", len(self.renamed), _example(" → ".join(pair) for pair in self.renamed)),
                 ("skipped: another shape", len(self.resized), _example(self.resized)),
                 ("not in the file, start fresh", len(self.missing), _example(self.missing)),
-                ("not in the network, unused", len(self.unused), _example(self.unused))]
+                ("not in the network, unused", len(self.unused), _example(self.unused)),
+                ("classes whose heads are carried over", len(self.known), ", ".join(self.known)),
+                ("classes that start fresh", len(self.new), ", ".join(self.new))]
         return [row for row in rows if row[1]]
+
+
+def _split(source, target):
+    """The target's classes that the source knows, with the source's name where it differs, and those it does not."""
+    origins = same_classes(source, target)
+    known = [name if source[origin] == name else f"{name} ← {source[origin]}"
+             for name, origin in zip(target, origins, strict=True) if origin is not None]
+    return known, [name for name, origin in zip(target, origins, strict=True) if origin is None]
 
 
 def _example(names):
@@ -88,12 +104,28 @@ def _example(names):
     return ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
 
 
-def load_state(model, state):
+def classes_of(checkpoint):
+    """Class names of a checkpoint: ours, mmdet 3's, mmdet 2's, or COCO's 80 by the head's size; None when unknown."""
+    meta = checkpoint["meta"]
+    classes = ((meta.get("instseg") or {}).get("classes") or meta.get("dataset_meta", {}).get("classes")
+               or meta.get("CLASSES"))
+    if classes:
+        return (classes,) if isinstance(classes, str) else tuple(classes)
+    head = checkpoint["state_dict"].get("roi_head.bbox_head.fc_cls.weight")
+    if head is not None and len(head) == 81:  # the published COCO snapshots carry no class list
+        from mmdet.datasets import CocoDataset
+        return tuple(CocoDataset.METAINFO["classes"])
+    return None
+
+
+def load_state(model, state, source=None, target=None):
     """Copy every tensor that fits into `model`, in place.
 
     Args:
         model: An nn.Module.
         state: Name → tensor; legacy backbone names (pytorchcv) are understood.
+        source, target: Class names of `state` and of `model`, in label order. Where both are known and differ, the heads'
+            rows follow the names.
 
     Returns:
         A LoadReport. Tensors of another shape are skipped, as when the number of classes changes.
@@ -102,6 +134,9 @@ def load_state(model, state):
         WeightsError: Not one tensor fits.
     """
     own, report, fitting = model.state_dict(), LoadReport(), {}
+    if source and target and list(source) != list(target):
+        state = {**state, **carry_over(own, state, source, target)}
+        report.known, report.new = _split(source, target)
     for name, tensor in state.items():
         key = name if name in own else modern_key(name)
         if key not in own:

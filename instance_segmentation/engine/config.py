@@ -1,4 +1,4 @@
-"""The only place that edits an mmengine Config: template values + flags → the config of one run."""
+"""Edit an mmengine Config, which only this module and `recipe` do: template values + flags → the config of one run."""
 
 import difflib
 import inspect
@@ -6,6 +6,7 @@ import math
 
 from mmengine.config import Config
 
+from instance_segmentation.engine.recipe import innermost, set_recipe
 from instance_segmentation.errors import TemplateError
 
 
@@ -21,8 +22,9 @@ def read_config(path):
         raise TemplateError(f"{path}: cannot be read as an mmengine config: {type(error).__name__}: {error}") from error
 
 
-def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, learning_rate=None,
-                 usual_rate=None, from_random=False, num_workers=None, seed=None, tensorboard_dir=None, overrides=None):
+def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None,
+                 learning_rate=None, usual_rate=None, usual_batch=None, from_random=False, num_workers=None, seed=None,
+                 tensorboard_dir=None, overrides=None, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -31,26 +33,30 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         images: Number of training images, for schedules counted in iterations.
         classes: Class names in label order.
         output: Folder of checkpoints and logs.
-        epochs, batch_size, learning_rate: Numbers of the run.
-        usual_rate: Learning rate when none is asked for, unless the recipe for random weights has its own.
+        epochs, batch_size: Numbers of the run.
+        val_polygons: The validation annotations as polygons, for the validation loss; `val_json` when None.
+        learning_rate: The rate as it is, whatever the batch.
+        usual_rate, usual_batch: The rate when none is asked for, and the batch it is meant for, unless the recipe for random
+            weights has its own.
         from_random: Use the config's recipe for random weights, if it has one.
         num_workers: Loader processes; the template's number when None.
         seed: Seed of everything random; mmengine picks one when None.
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
         overrides: Dotted key → value, from `--cfg-options`; every key must exist.
+        recipe: Arguments of `set_recipe`.
     """
     cfg = Config(cfg.to_dict())
     set_classes(cfg, classes)
     cfg.train_dataloader.batch_size = batch_size
     if from_random and "from_random" in cfg:
         cfg.optim_wrapper = cfg.from_random.optim_wrapper
-        usual_rate = None
-    if rate := learning_rate or usual_rate:
-        cfg.optim_wrapper.optimizer.lr = rate
+        usual_rate, usual_batch = cfg.optim_wrapper.optimizer.lr, cfg.from_random.get("batch_size")
+    set_recipe(cfg, **recipe)
+    set_rate(cfg, learning_rate, usual_rate, usual_batch)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))
-    cfg.val_dataloader.dataset.update(ann_file=str(val_json), metainfo=dict(classes=tuple(classes)))
+    cfg.val_dataloader.dataset.update(ann_file=str(val_polygons or val_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_evaluator.ann_file = str(val_json)
     cfg.work_dir = str(output)
     cfg.randomness = dict(seed=seed)
@@ -65,6 +71,20 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     for unused in ("test_dataloader", "test_evaluator", "test_cfg"):
         cfg.pop(unused, None)
     return cfg
+
+
+def set_rate(cfg, asked, usual, usual_batch):
+    """Set the learning rate: `asked`, or the usual one scaled to the images per update.
+
+    SGD's rate grows with the batch (Goyal et al. 2017, arXiv 1706.02677), Adam's with its square root (Malladi et al. 2022,
+    arXiv 2205.10287).
+    """
+    optimizer = cfg.optim_wrapper.optimizer
+    if asked:
+        optimizer.lr = asked
+    elif usual:
+        ratio = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) / (usual_batch or 1)
+        optimizer.lr = usual * (1 if not usual_batch else ratio ** 0.5 if "Adam" in optimizer.type else ratio)
 
 
 def test_loader(cfg, ann_json, classes, num_workers=None):
@@ -82,11 +102,6 @@ def set_workers(loader, num_workers):
     loader.persistent_workers = loader.num_workers > 0
 
 
-def innermost(dataset):
-    """The dataset inside RepeatDataset and other wrappers."""
-    return innermost(dataset.dataset) if "dataset" in dataset else dataset
-
-
 def set_classes(cfg, classes):
     """Size the heads for the class list."""
     for node in _dicts(cfg.model):
@@ -95,7 +110,10 @@ def set_classes(cfg, classes):
 
 
 def set_schedule(cfg, epochs, iterations):
-    """Stretch the learning-rate schedule over `epochs` of `iterations` steps; warm-up takes a tenth at most."""
+    """Stretch the learning-rate schedule over `epochs` of `iterations` steps; warm-up takes a tenth at most.
+
+    The average of the weights (`--ema`) looks back over a tenth of all steps, too.
+    """
     cfg.train_cfg.max_epochs = epochs
     for scheduler in cfg.param_scheduler:
         if scheduler.get("by_epoch", True):
@@ -104,6 +122,9 @@ def set_schedule(cfg, epochs, iterations):
                 scheduler.T_max = epochs
         else:
             scheduler.end = max(1, min(scheduler.end, epochs * iterations // 10))
+    for hook in cfg.custom_hooks:
+        if hook.type == "EMAHook":
+            hook.momentum = min(0.5, 10 / (epochs * iterations))
 
 
 def set_input_size(cfg, size_hw):

@@ -1,7 +1,7 @@
 """Build a network from a config and a checkpoint."""
 
 from instance_segmentation.engine import register
-from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
+from instance_segmentation.engine.checkpoint import classes_of, load_state, read_checkpoint
 from instance_segmentation.engine.config import Config, read_config, set_classes
 from instance_segmentation.errors import WeightsError
 
@@ -27,7 +27,10 @@ def load_network(weights, *, config=None, device="cpu", trust=False):
     if not own and not config:
         raise WeightsError(f"{weights}: not trained by this tool, so its network is unknown; run the work dir's script")
     cfg = Config(own["config"]) if own else read_config(config)
-    classes = tuple(own["classes"]) if own else foreign_classes(checkpoint, weights)
+    classes = classes_of(checkpoint)
+    if not classes:
+        raise WeightsError(f"{weights}: holds no class list, so its outputs have no names; fine-tune it first "
+                           "(train.py --load-weights)")
     set_classes(cfg, classes)
     model = build_network(cfg, classes)
     model.load_report = load_state(model, checkpoint["state_dict"])
@@ -47,17 +50,3 @@ def build_network(cfg, classes):
     model.eval()
     model.cfg, model.dataset_meta, model.input_size = cfg, dict(classes=tuple(classes)), tuple(cfg.input_size)
     return model
-
-
-def foreign_classes(checkpoint, path):
-    """Class names of a checkpoint that this tool did not write: mmdet 3's, mmdet 2's, or COCO's 80 by head size."""
-    meta = checkpoint["meta"]
-    classes = meta.get("dataset_meta", {}).get("classes") or meta.get("CLASSES")
-    if classes:
-        return (classes,) if isinstance(classes, str) else tuple(classes)
-    head = checkpoint["state_dict"].get("roi_head.bbox_head.fc_cls.weight")
-    if head is not None and len(head) == 81:  # the published COCO snapshots carry no class list
-        from mmdet.datasets import CocoDataset
-        return tuple(CocoDataset.METAINFO["classes"])
-    raise WeightsError(f"{path}: holds no class list, so its outputs have no names; fine-tune it first "
-                       "(train.py --load-weights)")

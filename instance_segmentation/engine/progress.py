@@ -20,6 +20,7 @@ class ProgressHook(Hook):
 
     def before_train(self, runner):
         """Start the clock."""
+        self.losses = []
         self._start(runner.max_iters - runner.iter)
 
     def before_train_epoch(self, runner):
@@ -35,14 +36,13 @@ class ProgressHook(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         """Print the epoch's line; the star marks the best so far."""
-        if not hasattr(self, "losses"):
-            return
         best = runner.message_hub.runtime_info.get("best_epoch") == runner.epoch
         rate = self.images / max(self.training_s, 1e-9)
-        loss = sum(self.losses) / max(len(self.losses), 1)
+        loss = sum(self.losses) / len(self.losses) if self.losses else math.nan  # resumed at the validation
         self.console.print(
-            f"epoch {runner.epoch:>2}/{runner.max_epochs}  loss {loss:.3f}  segm AP {number(metrics['segm/AP'])}  "
+            f"epoch {runner.epoch:>2}/{runner.max_epochs}  loss {number(loss)}  segm AP {number(metrics['segm/AP'])}  "
             f"AP50 {number(metrics['segm/AP50'])}  bbox AP {number(metrics['bbox/AP'])}  {rate:.2f} img/s"
+            + (f"  val loss {metrics['val_loss']:.3f}" if "val_loss" in metrics else "")
             + ("  ★ best" if best else ""))
 
     def after_train(self, runner):

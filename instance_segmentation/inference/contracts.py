@@ -134,10 +134,14 @@ def contract_of(inputs, outputs, path):
         path: For the error.
 
     Raises:
-        WeightsError: It is none of CONTRACTS; the message says what it has and what it lacks for each of them.
+        WeightsError: It takes several images at a time, or is none of CONTRACTS; then the message says what it has and what
+            it lacks for each of them.
     """
     for contract in CONTRACTS:
         if not contract.lacks(inputs, outputs):
+            batch = inputs[contract.image_input(inputs)][0]
+            if is_fixed(batch) and batch != 1:
+                raise WeightsError(f"{path}: takes {batch} images at a time, expected 1; convert it again with a batch size of 1")
             return contract
     has = f"inputs {', '.join(inputs)}; outputs {', '.join(f'{name} (rank {len(shape)})' for name, shape in outputs.items())}"
     wanting = "\n".join(f"  {item.title}: lacks {', '.join(item.lacks(inputs, outputs))}" for item in CONTRACTS)

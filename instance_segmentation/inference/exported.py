@@ -10,7 +10,7 @@ from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import MODES, Resize
 from instance_segmentation.ir.info import read_ir
 from instance_segmentation.ir.onnx_session import read_onnx
-from instance_segmentation.ir.preprocessing import parse_layout, taking_bgr_pixels
+from instance_segmentation.ir.preprocessing import parse_layout, shape_of, taking_bgr_pixels
 from instance_segmentation.ir.session import compile_ir
 
 BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr", "otx_empty_lbl")
@@ -80,18 +80,13 @@ def load_exported(path, options=None):
 
 def _openvino(path, options):
     model, info = read_ir(path, options.names)
-    inputs, outputs = ({item.any_name: _shape(item) for item in items} for items in (model.inputs, model.outputs))
+    inputs, outputs = ({item.any_name: shape_of(item) for item in items} for items in (model.inputs, model.outputs))
     contract = contract_of(inputs, outputs, path)
     image = contract.image_input(inputs)
     layout = parse_layout(options.layout, list(inputs)).get(image)
     model = taking_bgr_pixels(model, image, layout, options.mean or info.mean, info.scale)
     run = compile_ir(model, options.device, options.properties)
-    return assemble(run, contract, outputs, info, _shape(model.input(image))[2:], options, path)
-
-
-def _shape(port):
-    """Shape of an OpenVINO input or output; -1 for lengths that are not fixed."""
-    return [side.get_length() if side.is_static else -1 for side in port.get_partial_shape()]
+    return assemble(run, contract, outputs, info, shape_of(model.input(image))[2:], options, path)
 
 
 def _onnx(path, options):

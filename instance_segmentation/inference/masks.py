@@ -9,6 +9,8 @@ the threshold follow from the cells alone, and COCO's run lengths are the distan
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from instance_segmentation.coco.masks import run_lengths
+
 GROUP = 16  # masks at a time: some 20 MB of columns when each is as wide as a full-HD image
 
 
@@ -30,6 +32,37 @@ def paste_rles(boxes_img, masks, size_hw, threshold=0.5):
     runs = [counts for first in range(0, len(boxes), GROUP)
             for counts in _run_lengths(boxes[first:first + GROUP], masks[first:first + GROUP], size_hw, threshold)]
     return coco_mask.frPyObjects([dict(size=[height, width], counts=counts) for counts in runs], height, width) if runs else []
+
+
+def mask_crop(rle):
+    """The pixels of a mask's bounding box, without making those of the whole image.
+
+    Args:
+        rle: A compressed COCO RLE.
+
+    Returns:
+        (h, w) uint8 of 0 and 1, contiguous, and the column and row in the image where it begins. (0, 0) when it is empty.
+    """
+    x, y, w, h = coco_mask.toBbox(rle).astype(int).tolist()
+    height = rle["size"][0]
+    bounds = np.clip(np.cumsum(run_lengths(rle["counts"].decode("ascii"))) - x * height, 0, w * height)
+    inside = np.arange(len(bounds)) % 2
+    columns = np.repeat(inside.astype(np.uint8), np.diff(bounds, prepend=0))
+    return np.ascontiguousarray(columns.reshape(w, height)[:, y:y + h].T), (x, y)
+
+
+def moved(rle, dx, dy):
+    """A mask moved by (dx, dy) whole pixels, without making pixels.
+
+    The columns lie one behind the other in an RLE, so a move is one addition. What is pushed over the lower or upper edge
+    comes back in the next column: good enough to compare masks from frame to frame, not to draw them.
+    """
+    height, width = rle["size"]
+    bounds = np.cumsum(run_lengths(rle["counts"].decode("ascii")))[:-1] + dx * height + dy
+    lost = np.count_nonzero(bounds <= 0)
+    bounds = bounds[lost:][bounds[lost:] < height * width]
+    counts = np.diff(np.concatenate([[0] * (1 + lost % 2), bounds, [height * width]]))
+    return coco_mask.frPyObjects(dict(size=rle["size"], counts=counts.astype(np.int64)), height, width)
 
 
 def _run_lengths(boxes, masks, size_hw, threshold):

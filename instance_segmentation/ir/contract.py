@@ -110,7 +110,7 @@ def _inputs(signature):
         ranks in ([4], [2, 4]), f"it has {_list(ports)}; make everything but the image a constant of the graph"))
     image = next((port for port in ports if port.rank == 4), None)
     yield Check("the image is [1, 3, H, W] or [1, H, W, 3], all lengths fixed", both, _unless(
-        image and _is_image(image.shape), f"it is {_list([image] if image else ports)}; fix its shape with reshape() of OpenVINO, "
+        image and _is_image(image.shape), f"it is {_list([image] if image else ports)}; fix its shape with OpenVINO's reshape(), "
         "or export with --input-size"))
 
 
@@ -137,7 +137,7 @@ def _ranked_outputs(ports):
     yield Check("boxes have 5 columns: x1 y1 x2 y2 score", both, _unless(
         boxes and boxes.shape[-1] in (5, -1), f"they are {boxes}; append the scores as a fifth column" if boxes else shown))
     yield Check("labels are integers: the demo casts them, Model API looks names up with them", both, _unless(
-        labels and re.fullmatch("[iu](8|16|32)|i64", labels.type), f"they are {labels}; convert them to i64" if labels else shown))
+        labels and re.fullmatch("[iu](8|16|32)|i64", labels.type), f"they are {labels}; make them i64" if labels else shown))
 
 
 def _segmentoly_outputs(ports):
@@ -162,14 +162,14 @@ def _entries(entries):
              if any(float(text) != harmless for text in entries.get(key, "").split())]
     asked += ["reverse_input_channels"] * (entries.get("reverse_input_channels", "").upper() in ("TRUE", "YES"))
     yield Check("raw BGR pixels from 0 to 255: mean and scale are inside the graph", (DEMO,), _unless(
-        not asked, f"its metadata asks for {', '.join(asked)}, which the demo does not read: it would find the wrong objects. Put "
+        not asked, f"its metadata asks for {', '.join(asked)}, which the demo does not read: it would find wrong objects. Put "
         "them into the graph with OpenVINO's PrePostProcessor and drop the entries"))
     resize = entries.get("resize_type", "standard")
     yield Check("images are resized without keeping the aspect ratio", (DEMO,), _unless(
         resize == "standard", f"its metadata says resize_type '{resize}', which the demo does not read; train with plain resize"))
     kind = entries.get("model_type", "")
     yield Check("metadata model_type is MaskRCNN", (MODEL_API,), _unless(
-        kind.lower() == "maskrcnn", f"it is '{kind}'; pass configuration={{'model_type': 'MaskRCNN'}} to create_model" if kind else
+        kind.lower() == "maskrcnn", f"it is '{kind}'; pass configuration={{'model_type': 'MaskRCNN'}}" if kind else
         "there is none; pass model_type='MaskRCNN' to create_model"))
     first = next(iter(entries.get("labels", "").split()), "")
     yield Check("metadata labels begin with a name for the background: 1 is added to every label", (MODEL_API,), _unless(

@@ -13,9 +13,9 @@ from instance_segmentation.engine.complexity import complexity_gflops, size_mp
 from instance_segmentation.engine.network import load_network
 from instance_segmentation.errors import ExportError
 from instance_segmentation.ir import parity
-from instance_segmentation.ir.graph import build_ir
 from instance_segmentation.ir.golden import FILES as GOLDEN
 from instance_segmentation.ir.golden import write_golden
+from instance_segmentation.ir.graph import build_ir
 from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info, update_info
 from instance_segmentation.ir.parity_parts import as_sent
 from instance_segmentation.report import file_record

@@ -148,7 +148,7 @@ def _read(file):
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise WeightsError(f"{file}: cannot be read ({error.strerror}); export the model again, which writes it, or copy the folder "
+        raise WeightsError(f"{file}: cannot be read ({error.strerror}); export the model again, or copy the folder "
                            f"{FOLDER} along with the model") from error
     except ValueError as error:
         raise WeightsError(f"{file}: damaged ({error}); export the model again") from error

@@ -30,9 +30,13 @@ def parse_layout(text, names):
 
 
 def guess_layout(shape):
-    """`NHWC` when only the last of a [1, 3, H, W] image's dimensions can be the channels, else `NCHW`."""
-    lengths = [dimension.get_length() if dimension.is_static else 0 for dimension in shape]
-    return "NHWC" if lengths[3] == 3 and lengths[1] != 3 else "NCHW"
+    """`NHWC` when only the last of an image's four dimensions can be the channels, else `NCHW`."""
+    return "NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW"
+
+
+def shape_of(port):
+    """Shape of an OpenVINO input or output; -1 for lengths that are not fixed."""
+    return [side.get_length() if side.is_static else -1 for side in port.get_partial_shape()]
 
 
 def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
@@ -48,7 +52,7 @@ def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
         The model.
     """
     import openvino as ov
-    layout = layout or guess_layout(model.input(name).get_partial_shape())
+    layout = layout or guess_layout(shape_of(model.input(name)))
     if layout == "NCHW" and not (mean or scale):
         return model
     pipeline = ov.preprocess.PrePostProcessor(model)

@@ -22,6 +22,10 @@ def compile_ir(model, device="CPU", options=None):
     Raises:
         WeightsError: The device does not exist or cannot run the model.
     """
+    gone = [name for name in ("HDDL", "MYRIAD") if name in device]
+    if gone:
+        raise WeightsError(f"OpenVINO device {device}: OpenVINO has not supported {gone[0]} since 2023; take CPU, GPU, NPU or "
+                           "AUTO")
     options = {"PERFORMANCE_HINT": "LATENCY", **(options or {})}
     planned = (own_facts(model).get("runtime") or {}).get(options["PERFORMANCE_HINT"], {}) if device == "CPU" else {}
     try:
@@ -29,6 +33,29 @@ def compile_ir(model, device="CPU", options=None):
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
                            f"Devices of this machine: {', '.join(core().available_devices)}") from error
+
+
+def throughput_properties(device="CPU", streams="", threads=None):
+    """OpenVINO properties for several images at a time.
+
+    Args:
+        device: As in `compile_ir`.
+        streams: A number, or `DEVICE:NUMBER,DEVICE:NUMBER` for the devices of HETERO, MULTI and AUTO; the device's choice
+            when empty.
+        threads: Processor threads; the device's choice when None.
+
+    Raises:
+        WeightsError: `streams` is neither, or names a device that `device` does not.
+    """
+    properties = {"PERFORMANCE_HINT": "THROUGHPUT"} | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+    if not streams:
+        return properties
+    pairs = [part.rpartition(":")[::2] for part in streams.split(",")]
+    if not all(number.isdigit() and name in device for name, number in pairs) or len({bool(name) for name, _ in pairs}) > 1:
+        raise WeightsError(f"-nstreams {streams}: expected a number, or DEVICE:NUMBER,DEVICE:NUMBER with devices of -d {device}")
+    if pairs[0][0] in ("", device):
+        return properties | {"NUM_STREAMS": pairs[0][1]}
+    return properties | {"DEVICE_PROPERTIES": {name: {"NUM_STREAMS": number} for name, number in pairs}}
 
 
 def infer_ahead(compiled, inputs, number=0, took=None):
@@ -54,7 +81,7 @@ def infer_ahead(compiled, inputs, number=0, took=None):
     number = number or compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
     idle, running = [compiled.create_infer_request() for _ in range(number)], deque()
     for item, image in inputs:
-        if not idle:
+        while running and (not idle or running[0][1].wait_for(0)):  # a camera's frames shall not wait for later ones
             yield from _oldest(running, idle, took)
         request = idle.pop()
         request.start_async(image)

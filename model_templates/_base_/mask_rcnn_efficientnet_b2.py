@@ -58,14 +58,14 @@ model = dict(
 
 # Schedule. Lengths follow --epochs and the size of the data; the originals stopped their cosine after 12 epochs
 # whatever --epochs said, and their warm-up could outlast the whole training of a small data set.
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=12, val_interval=1)
-val_cfg = dict(type="ValLoop")
+train_cfg = dict(type="ResumableTrainLoop", max_epochs=12, val_interval=1)
+val_cfg = dict(type="ValLoopWithLoss")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="SGD", lr=0.025, momentum=0.9, weight_decay=0.0001), clip_grad=None)
 # Takes the place of optim_wrapper when training starts from random weights (no --load-weights): SGD at 0.025 silences parts of
 # the RPN then, and whole regions get one and the same score
-from_random = dict(optim_wrapper=dict(
+from_random = dict(batch_size=4, optim_wrapper=dict(  # the batch that the rate is meant for
     type="OptimWrapper", optimizer=dict(type="AdamW", lr=0.001, weight_decay=0.05), clip_grad=dict(max_norm=10)))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=250),
@@ -83,7 +83,7 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="KeepLatestAndBest"),  # latest.pth, and best.pth by segm/AP
 )
-custom_hooks = [dict(type="ProgressHook")]
+custom_hooks = [dict(type="ProgressHook"), dict(type="StopAtBadStep")]
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
                dist_cfg=dict(backend="nccl"))
 visualizer = dict(

@@ -118,7 +118,7 @@ def test_download_bar_is_one_line_when_piped(capsys):
         (["xyz"], 2, "unknown verb 'xyz'\n"),
         (["--version"], 0, f"instseg {__version__}"),
         (["--help"], 0, "verbs:\n  ls "),
-        (["-h"], 0, "  new         Make a work dir"),
+        (["-h"], 0, "Make a work dir"),
     ],
 )
 def test_dispatcher(capsys, arguments, code, text):

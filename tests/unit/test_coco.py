@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.coco import category_names, read_annotations
-from instance_segmentation.coco.masks import MaskError, _runs, normalise, to_rle
+from instance_segmentation.coco.masks import MaskError, normalise, run_lengths, to_rle
 from instance_segmentation.coco.outlines import mask_to_polygons
 from instance_segmentation.errors import DatasetError
 
@@ -438,7 +438,7 @@ def test_compressed_counts_are_decoded_as_pycocotools_does():
     rng = np.random.default_rng(5)
     for density in (0.001, 0.3, 0.999):
         mask = (rng.random((300, 211)) < density).astype(np.uint8)
-        runs = _runs(coco_mask.encode(np.asfortranarray(mask))["counts"].decode())
+        runs = run_lengths(coco_mask.encode(np.asfortranarray(mask))["counts"].decode())
         assert np.array_equal(np.repeat(np.arange(len(runs)) % 2, runs), mask.ravel(order="F"))
 
 

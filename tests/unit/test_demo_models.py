@@ -108,6 +108,11 @@ def test_detections_in_the_padding_are_cut(tmp_path):
     assert area(found) == [covers(112 * 80)] and not found.masks()[0][:16].any()
 
 
+def test_batch_of_several_images(tmp_path):
+    with pytest.raises(WeightsError, match="takes 2 images at a time, expected 1"):
+        load_exported(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=NAMES, shape=(2, 3, 64, 96)))
+
+
 def test_not_a_model(tmp_path):
     with pytest.raises(WeightsError, match="weights.zip: expected a model ending in"):
         load_exported(tmp_path / "weights.zip")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.inference.masks import paste_rles
+from instance_segmentation.inference.masks import mask_crop, moved, paste_rles
 
 
 def pasted(boxes, masks, size_hw, **options):
@@ -94,3 +94,28 @@ def test_hundred_masks_as_wide_as_a_full_hd_image_take_less_than_50_mb():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
+
+
+@pytest.mark.parametrize("pixels", [(slice(3, 9), slice(5, 20)), (slice(0, 20), slice(0, 30)), (slice(0, 20), slice(7, 9)),
+                                    (slice(19, 20), slice(29, 30)), (slice(0, 0), slice(0, 0))],
+                         ids=["inside", "whole image", "full columns", "last pixel", "empty"])
+def test_crop_equals_the_decoded_mask(pixels):
+    mask = np.zeros((20, 30), np.uint8, order="F")
+    mask[pixels] = 1
+    mask[6, 10:12] = 0
+    crop, (x, y) = mask_crop(coco_mask.encode(mask))
+    put = np.zeros_like(mask)
+    put[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
+    np.testing.assert_array_equal(put, mask)
+    assert crop.flags.c_contiguous and (not crop.size or crop[0].any() and crop[:, -1].any())
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 0), (4, 0), (0, 3), (-2, -5), (40, 0), (-40, 0), (-8, 0), (11, 0)])
+def test_moved_equals_moving_the_pixels(dx, dy):
+    mask = np.zeros((20, 30), np.uint8)
+    mask[6:9, 5:20] = mask[9:14, 8] = 1
+    expected = np.zeros_like(mask)
+    rows, columns = np.nonzero(mask)
+    inside = (columns + dx >= 0) & (columns + dx < 30)
+    expected[rows[inside] + dy, columns[inside] + dx] = 1
+    np.testing.assert_array_equal(coco_mask.decode(moved(coco_mask.encode(np.asfortranarray(mask)), dx, dy)), expected)

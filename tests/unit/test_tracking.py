@@ -1,5 +1,7 @@
 """Numbers of objects through a video."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -24,6 +26,13 @@ def numbers(*frames, **options):
 def test_moving_objects_keep_their_numbers_in_any_order():
     assert numbers(seen((0, 0, 40, 40, 0), (100, 0, 40, 40, 0)), seen((108, 0, 40, 40, 0), (8, 0, 40, 40, 0)),
                    seen((16, 0, 40, 40, 0), (116, 0, 40, 40, 0))) == [[0, 1], [1, 0], [0, 1]]
+
+
+def test_moving_object_is_found_again_where_its_speed_brings_it():
+    """Missed in two frames, it is 30 px on: its last mask overlaps with an IoU of 0.14 only."""
+    path = [seen((x, 10, 40, 40, 0)) for x in (0, 10, 20, 30, 40)]
+    assert numbers(*path, seen(), seen(), seen((70, 10, 40, 40, 0)))[-1] == [0]
+    assert numbers(*[path[-1]] * 5, seen(), seen(), seen((70, 10, 40, 40, 0)))[-1] == [1]
 
 
 def test_another_class_or_too_little_overlap_is_another_object():
@@ -51,3 +60,19 @@ def test_a_prediction_is_not_changed_and_its_numbers_are_filtered_with_it():
     frame.scores[0] = 0.2
     tracked = IouTracker()(frame)
     assert frame.track_ids is None and tracked.above(0.5).track_ids.tolist() == [1]
+
+
+def test_moving_object_turns_round():
+    path = [0, 10, 20, 30, 40, 50, 40, 30]
+    assert numbers(*(seen((x, 10, 40, 40, 0)) for x in path)) == [[0]] * 8
+
+
+def test_thin_ring_that_moves_by_its_own_width():
+    """Its masks in neighbouring frames hardly overlap, its boxes do."""
+    def ring(x):
+        y, columns = np.mgrid[:60, :200]
+        distance = np.hypot(y - 30, columns - x)
+        rle = coco_mask.encode(np.asfortranarray((distance > 22) & (distance < 26), np.uint8))
+        return replace(seen((0, 0, 9, 9, 0)), rles=[rle])
+    assert coco_mask.iou(ring(40).rles, ring(48).rles, [0])[0, 0] < 0.3
+    assert numbers(ring(40), ring(48)) == [[0], [0]]

@@ -1,0 +1,209 @@
+"""`instseg demo` from the command line to the files it writes, with a model of constants; no torch."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from instance_segmentation import demo as demo_module
+from instance_segmentation.cli.demo import main, parser
+from instance_segmentation.inference import window
+from instance_segmentation.inference.metrics import STAGES
+from instance_segmentation.inference.monitors import Monitors
+from instance_segmentation.inference.sources import open_source
+from tests.unit import tiny_models
+
+LEVELS = list(range(255, 95, -8))  # the model's score follows the brightness, so the order of the frames can be read from it
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Finds one object of class `red dog` in the middle."""
+    info = dict(label_info='{"label_names": ["cat", "red dog"]}')
+    return str(tiny_models.mask_rcnn(tmp_path_factory.mktemp("model") / "m.xml", rt_info=info))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for index, level in enumerate(LEVELS):
+        cv2.imwrite(str(folder / f"{index:02}.png"), np.full((96, 144, 3), level, np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("video") / "v.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 12, (144, 96))
+    for level in LEVELS:
+        writer.write(np.full((96, 144, 3), level, np.uint8))
+    writer.release()
+    return path
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def scores(lines):
+    return [item["score"] for line in lines for item in line["objects"]]
+
+
+def frames_of(path):
+    return len(list(open_source(path).pictures))
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_folder_in_order_whatever_the_number_of_requests(model, photos, tmp_path, capsys, number):
+    assert main(["-m", model, "-i", str(photos), "--no_show", "-t", "0.3", "-nireq", str(number),
+                 "-o", str(tmp_path / "o_%03d.png"), "--save-json", str(tmp_path / "o.jsonl")]) == 0
+    lines = read_lines(tmp_path / "o.jsonl")
+    assert [line["source"] for line in lines] == [f"{index:02}.png" for index in range(len(LEVELS))]
+    assert scores(lines) == pytest.approx([0.9 * level / 255 for level in LEVELS], rel=1e-3)
+    assert {item["track_id"] for line in lines for item in line["objects"]} == {None}
+    assert lines[0]["objects"][0]["label"] == "red dog" and lines[0]["objects"][0]["box"] == [36, 24, 108, 72]
+    assert len(list(tmp_path.glob("o_*.png"))) == len(LEVELS)
+    out = capsys.readouterr().out
+    assert [name for name in ("FPS", "Latency", *STAGES, f"{len(LEVELS)} frames") if name not in out] == []
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_video_is_tracked_and_saved(model, video, tmp_path, suffix):
+    assert main(["-m", model, "-i", video, "--no_show", "-t", "0.3", "-o", str(tmp_path / f"o{suffix}"), "--show_boxes",
+                 "--show_scores", "--output_resolution", "72x96", "-u", "cdm", "--save-json", str(tmp_path / "o.jsonl")]) == 0
+    source = open_source(tmp_path / f"o{suffix}")
+    sizes = [image.shape[:2] for _, image in source.pictures]
+    assert sizes == [(48, 72)] * len(LEVELS) and source.fps == 12
+    assert {item["track_id"] for line in read_lines(tmp_path / "o.jsonl") for item in line["objects"]} == {0}
+
+
+def test_limit_of_saved_frames_and_no_tracking(model, video, tmp_path):
+    assert main(["-m", model, "-i", video, "--no_show", "-o", str(tmp_path / "o.avi"), "-limit", "5", "--no_track",
+                 "--save-json", str(tmp_path / "o.jsonl")]) == 0
+    lines = read_lines(tmp_path / "o.jsonl")
+    assert frames_of(tmp_path / "o.avi") == 5 and len(lines) == len(LEVELS)
+    assert {item["track_id"] for line in lines for item in line["objects"]} == {None}
+
+
+def test_single_image_and_the_raw_table(model, photos, tmp_path, capsys):
+    assert main(["-m", model, "-i", str(photos / "00.png"), "--no_show", "-r", "-o", str(tmp_path / "o.jpg")]) == 0
+    row = capsys.readouterr().out.splitlines()[2].split("|")
+    assert [float(cell) for cell in row] == pytest.approx([2, 0.9, 36, 24, 108, 72])
+    assert (tmp_path / "o.jpg").is_file()
+
+
+def test_broken_image_ends_the_run_and_leaves_a_playable_video(model, photos, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(9):
+        (folder / f"{index}.png").write_bytes((photos / "00.png").read_bytes()[:20 if index == 6 else None])
+    assert main(["-m", model, "-i", str(folder), "--no_show", "-o", str(tmp_path / "o.mp4"), "-nireq", "2"]) == 1
+    assert "6.png: cannot be read" in capsys.readouterr().err
+    assert frames_of(tmp_path / "o.mp4") in (4, 5, 6)  # one or two may still have been on their way
+
+
+def test_failing_rendering_ends_the_run_and_leaves_a_playable_video(model, video, tmp_path, monkeypatch):
+    def fail_at(image, prediction, look):
+        if image.mean() < LEVELS[4]:
+            raise RuntimeError("boom")
+        return image
+    monkeypatch.setattr(demo_module, "draw", fail_at)
+    with pytest.raises(RuntimeError, match="boom"):
+        main(["-m", model, "-i", video, "--no_show", "-o", str(tmp_path / "o.avi")])
+    assert frames_of(tmp_path / "o.avi") in (4, 5, 6)  # the video's grey levels are not exact
+
+
+def test_ctrl_c_leaves_a_playable_video(model, video, tmp_path):
+    output = tmp_path / "o.avi"
+    process = subprocess.Popen([sys.executable, "-m", "instance_segmentation", "demo", "-m", model, "-i", video, "--no_show",
+                                "--loop", "-o", output, "-limit", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (output.is_file() and output.stat().st_size > 20_000):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err and "FPS" in out, out + err
+    assert frames_of(output) > 5
+
+
+def test_without_a_display_one_warning(model, photos, monkeypatch, capsys):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert main(["-m", model, "-i", str(photos)]) == 0
+    assert capsys.readouterr().err.splitlines() == ["Warning: there is no display, so nothing is shown, as with --no_show"]
+
+
+def test_display_that_cannot_be_opened(monkeypatch):
+    """OpenCV's window library would end the process."""
+    monkeypatch.setenv("DISPLAY", ":97")
+    assert window.why_no_window()
+
+
+def test_keys_end_the_run_and_switch_monitors(model, video, monkeypatch):
+    keys, shown = iter([-1, ord("c"), ord("q")]), []
+    monkeypatch.setattr(demo_module, "_can_show", lambda: True)
+    monkeypatch.setattr(window, "show", lambda picture, delay: shown.append((picture, delay)) or next(keys))
+    assert main(["-m", model, "-i", video, "--loop", "--delay", "7"]) == 0
+    assert [delay for _, delay in shown] == [7, 7, 7]
+    corners = [picture[-20:, :30].mean() for picture, _ in shown]
+    assert corners[2] < 0.6 * corners[1]  # the panel is dark
+
+
+def test_unknown_monitor(model, photos, capsys):
+    assert main(["-m", model, "-i", str(photos), "-u", "cx"]) == 1
+    assert "no monitor 'x'" in capsys.readouterr().err
+
+
+def test_monitors_draw_what_they_show():
+    canvas = np.full((240, 400, 3), 250, np.uint8)
+    Monitors("c,d").draw(canvas)
+    assert canvas[-40:, :80].mean() < 150 and canvas[-40:, 80:160].mean() < 180 and (canvas[:, 160:] == 250).all()
+
+
+SEED = {  # every flag of the Open Model Zoo demo's help text, and its default
+    "-m": "model", "--model": "model", "--adapter": ("adapter", "openvino"), "-i": "source", "--input": "source",
+    "-d": ("device", "CPU"), "--device": ("device", "CPU"), "--labels": "labels", "--label": "labels",
+    "-t": ("prob_threshold", 0.5), "--prob_threshold": ("prob_threshold", 0.5), "--no_track": ("no_track", False),
+    "--show_scores": ("show_scores", False), "--show_boxes": ("show_boxes", False), "--layout": ("layout", None),
+    "-nireq": ("num_infer_requests", 0), "--num_infer_requests": ("num_infer_requests", 0), "-nstreams": ("num_streams", ""),
+    "--num_streams": ("num_streams", ""), "-nthreads": ("num_threads", None), "--num_threads": ("num_threads", None),
+    "--loop": ("loop", False), "-o": ("output", None), "--output": ("output", None), "-limit": ("output_limit", 1000),
+    "--output_limit": ("output_limit", 1000), "--no_show": ("no_show", False), "--output_resolution": ("output_resolution", None),
+    "-u": ("utilization_monitors", ""), "--utilization_monitors": ("utilization_monitors", ""),
+    "-r": ("raw_output_message", False), "--raw_output_message": ("raw_output_message", False)}
+VALUES = dict(adapter="ovms", prob_threshold="0.3", num_infer_requests="3", num_threads="2", output_limit="9",
+              output_resolution="64x48")
+
+
+@pytest.mark.parametrize("flag", SEED)
+def test_flags_of_the_open_model_zoo_demo(flag):
+    name, *default = [SEED[flag]] if isinstance(SEED[flag], str) else SEED[flag]
+    required = ["--model", "m.xml", "--input", "0"]
+    if default:
+        assert getattr(parser().parse_args(required), name) == default[0]
+    value = [] if default and default[0] is False else [VALUES.get(name, "x")]
+    assert getattr(parser().parse_args([*required, flag, *value]), name) not in (default or [None])
+
+
+@pytest.mark.parametrize("options", [["-nstreams", "1"], ["-nstreams", "CPU:1", "-nthreads", "1"], ["-d", "AUTO"],
+                                     ["-d", "HETERO:CPU", "-nstreams", "CPU:1"]], ids=" ".join)
+def test_devices_and_streams(model, photos, options, capsys):
+    assert main(["-m", model, "-i", str(photos / "00.png"), "--no_show", *options]) == 0
+
+
+@pytest.mark.parametrize(("options", "says"), [(["-d", "MYRIAD"], "not supported MYRIAD since 2023"),
+                                               (["-nstreams", "GPU:2"], "-nstreams GPU:2: expected"),
+                                               (["-d", "TOASTER"], "Devices of this machine: (.*)CPU"),
+                                               (["-i", "nowhere"], "-i nowhere: no such file"),
+                                               (["-o", "x.gif"], "-o x.gif: expected a name ending in"),
+                                               (["-m", "no.xml"], "no.xml: no such file")], ids=str)
+def test_mistakes(model, photos, options, says, capsys):
+    assert main(["-m", model, "-i", str(photos), "--no_show", *options]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert re.search(says, err), err

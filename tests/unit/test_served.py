@@ -1,0 +1,115 @@
+"""The demo with a model on a server: what it finds, and what it says when something is wrong."""
+
+import json
+import socket
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from instance_segmentation.cli.demo import main
+from instance_segmentation.inference import served
+from tests.component.kserve_server import serving
+from tests.unit import tiny_models
+
+http = pytest.importorskip("tritonclient.http", reason="needs the extra [ovms]", exc_type=(ImportError, RuntimeError))
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photo") / "white.png"
+    cv2.imwrite(str(path), np.full((128, 192, 3), 255, np.uint8))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    xml = tiny_models.mask_rcnn(tmp_path_factory.mktemp("model") / "m.xml", rt_info=dict(labels="otx_empty_lbl cat dog"))
+    with serving(xml) as host:
+        yield f"{host}/models/instance_segmentation"
+
+
+def run(model, photo, *options):
+    return main(["-m", model, "--adapter", "ovms", "-i", photo, "--no_show", *options])
+
+
+@pytest.mark.parametrize("version", ["", ":1"])
+def test_served_model_finds_what_the_file_finds(address, photo, tmp_path, version):
+    assert run(address + version, photo, "--save-json", str(tmp_path / "o.jsonl")) == 0
+    (item,) = json.loads((tmp_path / "o.jsonl").read_text())["objects"]
+    assert (item["label"], item["box"]) == ("dog", [48, 32, 144, 96]) and item["score"] == pytest.approx(0.9)
+
+
+def test_two_inputs_and_names_from_a_file(photo, tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\ncow\n")
+    with serving(tiny_models.segmentoly(tmp_path / "m.xml"), "old") as host:
+        assert run(f"{host}/models/old", photo, "--labels", str(tmp_path / "labels.txt"), "--save-json", str(tmp_path / "o")) == 0
+    (item,) = json.loads((tmp_path / "o").read_text())["objects"]
+    assert (item["label"], item["box"]) == ("dog", [48, 32, 144, 96])
+
+
+def test_layout_mean_and_scale(photo, tmp_path):
+    xml = tiny_models.mask_rcnn(tmp_path / "m.xml", shape=(1, 64, 96, 3), rt_info=dict(
+        labels="otx_empty_lbl cat dog", mean_values="55 55 55", scale_values="2 2 2"))
+    with serving(xml) as host:
+        assert run(f"{host}/models/instance_segmentation", photo, "-t", "0.1", "--save-json", str(tmp_path / "o")) == 0
+    (item,) = json.loads((tmp_path / "o").read_text())["objects"]
+    assert item["score"] == pytest.approx(0.9 * 100 / 255, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["other", "instance_segmentation:7"])
+def test_wrong_model_or_version(address, photo, capsys, name):
+    assert run(f"{address.rpartition('/')[0]}/{name}", photo) == 1
+    assert f"models/{name}: the server refuses: Model with requested name is not found" in capsys.readouterr().err
+
+
+def test_dead_server(photo, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as idle:
+        port = idle.getsockname()[1]
+    assert run(f"127.0.0.1:{port}/models/a", photo) == 1
+    assert f"-m 127.0.0.1:{port}/models/a: cannot be reached" in capsys.readouterr().err
+
+
+def test_silent_server(photo, capsys, monkeypatch):
+    monkeypatch.setattr(served, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert run(f"127.0.0.1:{silent.getsockname()[1]}/models/a", photo) == 1
+    assert "no answer within 0 s" in capsys.readouterr().err
+
+
+def test_port_of_another_protocol(photo, capsys):
+    """A gRPC port answers an HTTP/1 request with bytes that are no HTTP, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        def answer():
+            connection, _ = other.accept()
+            connection.recv(4096)
+            connection.sendall(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00")
+            connection.close()
+        threading.Thread(target=answer, daemon=True).start()
+        assert run(f"127.0.0.1:{other.getsockname()[1]}/models/a", photo) == 1
+    assert "is this its REST port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["model.xml", "localhost/models/a", "localhost:9000/a", "localhost:9000/models/a b"])
+def test_no_address(model, photo, capsys):
+    assert run(model, photo) == 1
+    assert f"-m {model}: expected HOST:PORT/models/NAME" in capsys.readouterr().err
+
+
+def test_repository_for_the_server(tmp_path):
+    from instance_segmentation.exporting import write_repository
+    xml = tiny_models.mask_rcnn(tmp_path / "model.xml")
+    assert write_repository(xml, "fruit") == tmp_path / "ovms"
+    assert (tmp_path / "ovms/fruit/1/model.xml").read_bytes() == xml.read_bytes()
+    assert (tmp_path / "ovms/fruit/1/model.bin").read_bytes() == xml.with_suffix(".bin").read_bytes()
+
+
+def test_name_that_not_every_client_accepts(capsys):
+    from instance_segmentation.cli.export import parser
+    required = ["work", "--load-weights", "a.pth", "--save-model-to", "export"]
+    assert parser().parse_args([*required, "--ovms"]).ovms == "instance_segmentation"
+    assert parser().parse_args([*required, "--ovms", "fruit_2"]).ovms == "fruit_2"
+    with pytest.raises(SystemExit):
+        parser().parse_args([*required, "--ovms", "b2b-mask_rcnn"])
+    assert "'b2b_mask_rcnn'" in capsys.readouterr().err
