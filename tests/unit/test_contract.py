@@ -30,7 +30,7 @@ def test_a_model_for_all_clients(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("options, failed", [
-    (dict(shape=(1, 3, -1, -1)), "all lengths fixed (Open Model Zoo demo, Model API)   it is image f32 [1, 3, ?, ?]; fix its shape"),
+    (dict(shape=(1, 3, -1, -1)), "lengths fixed (Open Model Zoo demo, Model API)   it is image f32 [1, 3, ?, ?]; fix its shape"),
     (dict(shape=(1, 1, 64, 96)), "it is image f32 [1, 1, 64, 96]"),
     (dict(batch=True), "it has boxes f32 [1, 1, 5], labels i64 [1, 1], masks f32 [1, 1, 14, 14]; remove outputs of other ranks"),
     (dict(rt_info=dict(OWN, scale_values="58.4 57.1 57.4")), "its metadata asks for scale_values, which the demo does not read"),
@@ -47,7 +47,7 @@ def test_float_labels_and_two_outputs_of_one_rank(tmp_path, capsys):
     outputs = dict(boxes=tiny_models.constant(np.zeros((1, 5))), labels=tiny_models.constant([0]),
                    masks=tiny_models.constant(np.zeros((1, 14, 14))), areas=tiny_models.constant([0]))
     _, out, _ = ask(tiny_models.save(outputs, dict(image=tiny_models.image_input()), tmp_path / "m.xml", OWN), capsys)
-    assert "labels are integers" in "".join(failures(out)) and "; convert them to i64" in out
+    assert "labels are integers" in "".join(failures(out)) and "they are areas f32 [1]; make them i64" in out
     assert "one of each and no others" in failures(out)[0] and "none of the programs known here" in out
 
 

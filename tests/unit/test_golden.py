@@ -77,10 +77,11 @@ def test_rgb_models_see_the_same_picture(tmp_path):
 
 
 @pytest.mark.parametrize("spoil, message", [
-    (lambda folder: shutil.rmtree(folder), "detections.json: cannot be read (No such file or directory); export the model again"),
+    (shutil.rmtree, "detections.json: cannot be read (No such file or directory); export the model again"),
     (lambda folder: (folder / "detections.json").write_text("{"), "detections.json: damaged"),
     (lambda folder: (folder / "2.png").unlink(), "2.png: cannot be read as an image"),
-    (lambda folder: tiny_models.mask_rcnn(folder.parent / "model.xml", rt_info=INFO | dict(labels="bg cat cow")), "whose classes is ['cat', 'dog'], not"),
+    (lambda folder: tiny_models.mask_rcnn(folder.parent / "model.xml", rt_info=dict(labels="bg cat cow")),
+     "whose classes is ['cat', 'dog'], not"),
 ], ids=["missing", "damaged", "image missing", "other classes"])
 def test_golden_samples_that_cannot_be_used(golden, capsys, spoil, message):
     spoil(golden.parent / "golden")
