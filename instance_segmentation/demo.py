@@ -17,7 +17,7 @@ from instance_segmentation.ir.session import throughput_properties
 from instance_segmentation.report import say
 
 
-def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_threshold=0.5, no_track=False, show_scores=False,
+def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_threshold=None, no_track=False, show_scores=False,
          show_boxes=False, layout=None, num_infer_requests=0, num_streams="", num_threads=None, loop=False, output=None,
          output_limit=1000, no_show=False, output_resolution=None, utilization_monitors="", raw_output_message=False,
          save_json=None, line_width=None, text_size=None, delay=1, fit_max=None, fit_window=None, mean_pixel=(),
@@ -30,7 +30,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         adapter: `openvino` or `ovms`.
         device, num_streams, num_threads, num_infer_requests: How OpenVINO runs; 0, None and "" leave it the choice.
         labels: Text file with class names; needed for models that do not know theirs.
-        prob_threshold: Lowest score that counts.
+        prob_threshold: Lowest score that counts; when None the model's own, of each class, or 0.5.
         no_track: Do not follow objects through a video.
         show_scores, show_boxes: Draw them.
         layout: Of the model's inputs, for example `[NHWC]`.
@@ -65,6 +65,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
             labels, prob_threshold, device, throughput_properties(device, num_streams, num_threads), layout,
             "fit_max" if fit_max else "fit_to_window" if fit_window else None, fit_window, fit_max, mean_pixel)
         detector = load_model(model, options, adapter=adapter, trust_checkpoint=trust_checkpoint)
+        _tell_threshold(detector)
         stack.callback(_tell, metrics, writer)
         for frame, prediction in detect(source.pictures, detector, metrics, num_infer_requests):
             if tracker:
@@ -118,6 +119,14 @@ def print_raw(index, prediction):
     print("  Class ID | Confidence |     XMIN |     YMIN |     XMAX |     YMAX ")
     for label, score, box in zip(prediction.labels + 1, prediction.scores, prediction.boxes, strict=True):
         print(f"{label:>10} | {score:>10f} | {box[0]:>8.2f} | {box[1]:>8.2f} | {box[2]:>8.2f} | {box[3]:>8.2f} ")
+
+
+def _tell_threshold(detector):
+    """Say from which score detections are shown, and who says so."""
+    scores = detector.threshold
+    if isinstance(scores, tuple):
+        scores = ", ".join(f"{score:.3g} {name}" for score, name in zip(scores, detector.classes, strict=True))
+    say("Threshold", f"score ≥ {scores}: {detector.threshold_origin}")
 
 
 def _tell(metrics, writer):

@@ -47,7 +47,8 @@ def _add_model(group):
     group.add_argument("--labels", type=Path, metavar="FILE",
                        help="text file with one class name per line, a first line for the background or not; needed for models "
                             "that do not know their classes")
-    group.add_argument("-t", "--prob_threshold", type=float, default=0.5, help="lowest score that counts (default 0.5)")
+    group.add_argument("-t", "--prob_threshold", type=float,
+                       help="lowest score that counts (default: the model's own for each class, 0.5 when it has none)")
     group.add_argument("--no_track", action="store_true", help="do not follow objects through a video or camera")
     group.add_argument("--show_scores", action="store_true", help="show detection scores")
     group.add_argument("--show_boxes", action="store_true", help="show bounding boxes")

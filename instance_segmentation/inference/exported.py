@@ -13,6 +13,7 @@ from instance_segmentation.ir.onnx_session import read_onnx
 from instance_segmentation.ir.preprocessing import parse_layout, shape_of, taking_bgr_pixels
 from instance_segmentation.ir.session import compile_ir
 
+THRESHOLD = 0.5  # the Open Model Zoo demo's
 BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr", "otx_empty_lbl")
 
 
@@ -22,7 +23,7 @@ class LoadOptions:
 
     Attributes:
         labels: Text file with one class name per line; the model's own classes when None.
-        threshold: Lowest score that counts.
+        threshold: Lowest score that counts; the model's own when None (`default_threshold`).
         device: OpenVINO device.
         properties: OpenVINO properties; they replace the defaults of `compile_ir`.
         layout: As `parse_layout` reads it.
@@ -33,7 +34,7 @@ class LoadOptions:
     """
 
     labels: Path | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
     device: str = "CPU"
     properties: dict | None = None
     layout: str | None = None
@@ -117,8 +118,26 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     if size_hw is None and mode != "fit_max":
         raise WeightsError(f"{path}: takes images of any size; say which with --fit_window HEIGHT WIDTH, or --fit_max")
+    threshold, origin = default_threshold(info) if options.threshold is None else (options.threshold, "as given")
     return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits), info.channel_order == "RGB",
-                    options.threshold, info.mask_threshold)
+                    threshold, info.mask_threshold, origin)
+
+
+def default_threshold(info):
+    """Lowest score that counts unless the user says otherwise, and who chose it, in words.
+
+    Args:
+        info: The model's IrInfo.
+
+    Returns:
+        A number or one per class in label order, and a text.
+    """
+    if info.class_thresholds:
+        return info.class_thresholds, "the model's own for each class"
+    # without images export.py stores what the graph lets through: nobody has chosen that for showing
+    if info.confidence_threshold > info.score_threshold:
+        return info.confidence_threshold, "the model's own"
+    return THRESHOLD, "the default, for the model has none"
 
 
 def _without_background(names, known, path):

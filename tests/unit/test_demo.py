@@ -93,9 +93,21 @@ def test_limit_of_saved_frames_and_no_tracking(model, video, tmp_path):
 
 def test_single_image_and_the_raw_table(model, photos, tmp_path, capsys):
     assert main(["-m", model, "-i", str(photos / "00.png"), "--no_show", "-r", "-o", str(tmp_path / "o.jpg")]) == 0
-    row = capsys.readouterr().out.splitlines()[2].split("|")
+    row = capsys.readouterr().out.splitlines()[3].split("|")
     assert [float(cell) for cell in row] == pytest.approx([2, 0.9, 36, 24, 108, 72])
     assert (tmp_path / "o.jpg").is_file()
+
+
+@pytest.mark.parametrize("flags, frames, says", [
+    ([], 8, "score ≥ 0.1 cat, 0.7 red dog: the model's own for each class"),
+    (["-t", "0.8"], 4, "score ≥ 0.8: as given"),
+], ids=["the model's", "the flag's"])
+def test_threshold_in_force(photos, tmp_path, capsys, flags, frames, says):
+    info = dict(label_info='{"label_names": ["cat", "red dog"]}', instseg_export='{"class_thresholds": [0.1, 0.7]}')
+    path = str(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=info))
+    assert main(["-m", path, "-i", str(photos), "--no_show", "--save-json", str(tmp_path / "o.jsonl"), *flags]) == 0
+    assert len(scores(read_lines(tmp_path / "o.jsonl"))) == frames
+    assert f"Threshold   {says}\n" in capsys.readouterr().out
 
 
 def test_broken_image_ends_the_run_and_leaves_a_playable_video(model, photos, tmp_path, capsys):
@@ -168,7 +180,7 @@ def test_monitors_draw_what_they_show():
 SEED = {  # every flag of the Open Model Zoo demo's help text, and its default
     "-m": "model", "--model": "model", "--adapter": ("adapter", "openvino"), "-i": "source", "--input": "source",
     "-d": ("device", "CPU"), "--device": ("device", "CPU"), "--labels": "labels", "--label": "labels",
-    "-t": ("prob_threshold", 0.5), "--prob_threshold": ("prob_threshold", 0.5), "--no_track": ("no_track", False),
+    "-t": ("prob_threshold", None), "--prob_threshold": ("prob_threshold", None), "--no_track": ("no_track", False),
     "--show_scores": ("show_scores", False), "--show_boxes": ("show_boxes", False), "--layout": ("layout", None),
     "-nireq": ("num_infer_requests", 0), "--num_infer_requests": ("num_infer_requests", 0), "-nstreams": ("num_streams", ""),
     "--num_streams": ("num_streams", ""), "-nthreads": ("num_threads", None), "--num_threads": ("num_threads", None),
