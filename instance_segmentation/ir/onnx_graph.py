@@ -110,7 +110,7 @@ class OnnxMaskRCNN(nn.Module):
     def _candidates(self, logits, deltas, anchors):
         """One level's boxes [n, 4] and scores [n] before NMS."""
         head, config = self.model.rpn_head, self.model.test_cfg.rpn
-        scores = logits[0].permute(1, 2, 0).reshape(-1).sigmoid()
+        scores = _sigmoid(logits[0].permute(1, 2, 0).reshape(-1))
         deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
         if 0 < config.get("nms_pre", -1) < len(anchors):
             scores, order = scores.topk(int(config.nms_pre))
@@ -156,6 +156,15 @@ class OnnxMaskRCNN(nn.Module):
         best, order = best[:config.max_per_img], order[:config.max_per_img]
         label, proposal = label[order], proposal[order]
         return torch.cat([boxes[label, proposal], best[:, None]], 1), label
+
+
+def _sigmoid(logits):
+    """The sigmoid in float32 as torch rounds it.
+
+    ONNX Runtime approximates its Sigmoid operator, to 2e-7: sure anchors, which are many, would come in another order, or tie
+    where they do not in the checkpoint.
+    """
+    return 1 / (1 + torch.exp(-logits))
 
 
 class NonMaxSuppression(torch.autograd.Function):
