@@ -9,7 +9,8 @@ from instance_segmentation.inference.masks import moved
 
 SMOOTHING = 0.2  # weight of the newest speed: boxes shake by a pixel or two, and shrink where something covers the object
 
-SECOND_CHOICE = 0.01
+SECOND_IOU, SECOND_CHOICE = 0.3, 0.01  # for what overlaps less than it should, and how little such a pair counts
+INSIDE = 0.6  # share of the smaller of two masks of a class from which both are of one object
 
 
 @dataclass
@@ -44,10 +45,12 @@ class Track:
 
 
 class IouTracker:
-    """Give objects of the same class whose masks overlap from frame to frame the same number.
+    """Give an object the same number from frame to frame.
 
-    A track's mask is compared where it was, and where the track's speed would have brought it. Boxes that overlap are the
-    second choice. The pairs of all objects and tracks are chosen together, so that the sum of their IoUs is greatest.
+    What is found is compared with each track's mask where it was, and where the track's speed would have brought it. Masks and
+    boxes that overlap less are the second choice. The pairs of all objects and tracks are chosen together, so that the sum of their IoUs is
+    greatest: first among those of a class, then among what is left, for networks take an object for one of another class now
+    and then. Detections of one object (`objects_of`) share a number.
 
     Args:
         min_iou: IoU above which two masks can be the same object.
@@ -63,32 +66,71 @@ class IouTracker:
         self.frame += 1
         self.tracks = [track for track in self.tracks if self.frame - track.frame <= self.age_frames + 1]
         corners = coco_mask.toBbox(prediction.rles).reshape(-1, 4)
-        centres, ids = corners[:, :2] + corners[:, 2:] / 2, np.full(len(prediction), -1, np.int64)
-        for index, track in self._pairs(prediction):
-            ids[index] = track.number
+        centres, objects = corners[:, :2] + corners[:, 2:] / 2, objects_of(prediction, self.min_iou)
+        ids = np.full(len(prediction), -1, np.int64)
+        for index, track in self._pairs(prediction, objects):
+            ids[objects == objects[index]] = track.number
             track.seen(prediction.rles[index], centres[index], self.frame)
-        for index in np.flatnonzero(ids < 0):
-            ids[index], self.number = self.number, self.number + 1
+        for index in np.unique(objects[ids < 0]):
+            ids[objects == index], self.number = self.number, self.number + 1
             self.tracks.append(Track(int(ids[index]), prediction.labels[index], prediction.rles[index], centres[index],
                                      self.frame, np.zeros(2)))
         return replace(prediction, track_ids=ids)
 
-    def _pairs(self, prediction):
-        """Pairs (index of a detection, Track) that belong together."""
+    def _pairs(self, prediction, objects):
+        """Pairs (index of a detection, Track) that belong together, one for each object and track at most."""
         if not len(prediction) or not self.tracks:
-            return []
-        from scipy.optimize import linear_sum_assignment  # takes a moment to import, and pictures need none
+            return
+        worth = self._worth(prediction)
+        same_class = prediction.labels[:, None] == [track.label for track in self.tracks]
+        for allowed in (same_class, ~same_class):
+            for index, known in _best_pairs(np.where(allowed, worth, 0), objects):
+                yield index, self.tracks[known]
+                worth[objects == objects[index]], worth[:, known] = 0, 0
+
+    def _worth(self, prediction):
+        """What it is worth (N, tracks) to take a detection for a track's object; 0 where it cannot be."""
         # objects go on moving or turn round: a track's mask is compared where it was and where its speed brings it
         places = [track.rle for track in self.tracks], [track.expected(self.frame) for track in self.tracks]
-        masks = np.maximum(*(self._overlaps(prediction.rles, rles) for rles in places))
-        boxes = np.maximum(*(self._overlaps(coco_mask.toBbox(prediction.rles), coco_mask.toBbox(rles)) for rles in places))
-        # a thin ring that moves by its own width leaves its mask but not its box; any mask counts more than any box
-        worth = np.where(masks, masks, SECOND_CHOICE * boxes)
-        worth[prediction.labels[:, None] != [track.label for track in self.tracks]] = 0
-        found, known = linear_sum_assignment(worth, maximize=True)
-        return [(i, self.tracks[k]) for i, k in zip(found, known, strict=True) if worth[i, k]]
+        masks = np.maximum(*(_ious(prediction.rles, rles) for rles in places))
+        boxes = np.maximum(*(_ious(coco_mask.toBbox(prediction.rles), coco_mask.toBbox(rles)) for rles in places))
+        # a thin ring that moves by its own width leaves its mask but not its box; any first choice counts more than any second
+        second = np.maximum(masks, boxes)
+        return np.where(masks > self.min_iou, masks, SECOND_CHOICE * second * (second > SECOND_IOU))
 
-    def _overlaps(self, found, known):
-        """IoUs (found, known) of masks or of boxes, 0 where they are too small."""
-        ious = coco_mask.iou(found, known, [0] * len(known))
-        return ious * (ious > self.min_iou)
+
+def _ious(found, known):
+    """IoUs (found, known) of masks or of boxes."""
+    return coco_mask.iou(found, known, [0] * len(known))
+
+
+def _best_pairs(worth, objects):
+    """Pairs (index of a detection, index of a track) of the greatest worth in all, one for each object and track at most."""
+    from scipy.optimize import linear_sum_assignment  # takes a moment to import, and pictures need none
+    numbers = np.unique(objects)
+    best = np.stack([np.where(objects == number, worth.T, -1).argmax(1) for number in numbers])  # (objects, tracks)
+    rows, columns = linear_sum_assignment(np.take_along_axis(worth, best, 0), maximize=True)
+    return [(best[row, k], k) for row, k in zip(rows, columns, strict=True) if worth[best[row, k], k]]
+
+
+def objects_of(prediction, min_iou=0.5):
+    """Tell which detections are of one object: what can be seen of two objects never covers the same pixels.
+
+    Networks find an object twice, under two classes, or a part of it besides. Masks of any class with an IoU above `min_iou`,
+    and masks of one class of which one lies within the other, are of one object. (A tie within its man stays another object.)
+
+    Returns:
+        (N,) for each detection the index of the surest one of its object.
+    """
+    count, areas = len(prediction), np.maximum(coco_mask.area(prediction.rles), 1) if len(prediction) else np.ones(0)
+    shares = coco_mask.iou(prediction.rles, prediction.rles, [1] * count) if count else np.zeros((0, 0))
+    common = shares * areas[:, None]  # pycocotools divides a crowd's intersection by the detection's area
+    same_class = prediction.labels[:, None] == prediction.labels
+    one = common / (areas[:, None] + areas - common) > min_iou
+    one |= same_class & (common / np.minimum(areas[:, None], areas) > INSIDE)
+    objects = np.full(count, -1)
+    for index in np.argsort(-prediction.scores, kind="stable"):
+        if objects[index] < 0:
+            objects[(objects < 0) & one[index]] = index
+            objects[index] = index  # an empty mask does not overlap with itself
+    return objects
