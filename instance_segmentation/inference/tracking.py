@@ -10,7 +10,8 @@ from instance_segmentation.inference.masks import moved
 SMOOTHING = 0.2  # weight of the newest speed: boxes shake by a pixel or two, and shrink where something covers the object
 
 SECOND_IOU, SECOND_CHOICE = 0.3, 0.01  # for what overlaps less than it should, and how little such a pair counts
-INSIDE = 0.6  # share of the smaller of two masks of a class from which both are of one object
+SAME_IOU, INSIDE = 0.3, 0.8  # IoU above which two masks are of one object, and share of the smaller one within one class
+TRUSTED = 20  # frames after which a track counts twice as much as a new one, which a false detection may have begun
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Track:
         centre: (x, y) of that mask's box in pixels.
         frame: When that was.
         speed: Pixels per frame (x, y), averaged over the last frames.
+        seen_frames: In how many frames it was seen.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Track:
     centre: np.ndarray
     frame: int
     speed: np.ndarray
+    seen_frames: int = 1
 
     def expected(self, frame):
         """Where the mask will be in another frame if it goes on moving as it did."""
@@ -41,16 +44,17 @@ class Track:
     def seen(self, rle, centre, frame):
         """Take the mask of a new frame."""
         self.speed = self.speed + SMOOTHING * ((centre - self.centre) / (frame - self.frame) - self.speed)
-        self.rle, self.centre, self.frame = rle, centre, frame
+        self.rle, self.centre, self.frame, self.seen_frames = rle, centre, frame, self.seen_frames + 1
 
 
 class IouTracker:
     """Give an object the same number from frame to frame.
 
     What is found is compared with each track's mask where it was, and where the track's speed would have brought it. Masks and
-    boxes that overlap less are the second choice. The pairs of all objects and tracks are chosen together, so that the sum of their IoUs is
-    greatest: first among those of a class, then among what is left, for networks take an object for one of another class now
-    and then. Detections of one object (`objects_of`) share a number.
+    boxes that overlap less are the second choice. The pairs of all objects and tracks are chosen together, so that the sum of
+    their IoUs is greatest, those of long tracks counting more: first among objects and tracks of a class, then among what is
+    left, for networks take an object for one of another class now and then. Detections of one object (`objects_of`) share a
+    number.
 
     Args:
         min_iou: IoU above which two masks can be the same object.
@@ -66,7 +70,7 @@ class IouTracker:
         self.frame += 1
         self.tracks = [track for track in self.tracks if self.frame - track.frame <= self.age_frames + 1]
         corners = coco_mask.toBbox(prediction.rles).reshape(-1, 4)
-        centres, objects = corners[:, :2] + corners[:, 2:] / 2, objects_of(prediction, self.min_iou)
+        centres, objects = corners[:, :2] + corners[:, 2:] / 2, objects_of(prediction)
         ids = np.full(len(prediction), -1, np.int64)
         for index, track in self._pairs(prediction, objects):
             ids[objects == objects[index]] = track.number
@@ -96,7 +100,8 @@ class IouTracker:
         boxes = np.maximum(*(_ious(coco_mask.toBbox(prediction.rles), coco_mask.toBbox(rles)) for rles in places))
         # a thin ring that moves by its own width leaves its mask but not its box; any first choice counts more than any second
         second = np.maximum(masks, boxes)
-        return np.where(masks > self.min_iou, masks, SECOND_CHOICE * second * (second > SECOND_IOU))
+        trust = [1 + min(track.seen_frames / TRUSTED, 1) for track in self.tracks]
+        return np.where(masks > self.min_iou, masks, SECOND_CHOICE * second * (second > SECOND_IOU)) * trust
 
 
 def _ious(found, known):
@@ -113,11 +118,11 @@ def _best_pairs(worth, objects):
     return [(best[row, k], k) for row, k in zip(rows, columns, strict=True) if worth[best[row, k], k]]
 
 
-def objects_of(prediction, min_iou=0.5):
+def objects_of(prediction):
     """Tell which detections are of one object: what can be seen of two objects never covers the same pixels.
 
-    Networks find an object twice, under two classes, or a part of it besides. Masks of any class with an IoU above `min_iou`,
-    and masks of one class of which one lies within the other, are of one object. (A tie within its man stays another object.)
+    Networks find an object twice, under two classes, or a part of it besides. Masks of any class that overlap by `SAME_IOU`,
+    and masks of one class of which one lies within the other, are of one object; a tie within its wearer stays another.
 
     Returns:
         (N,) for each detection the index of the surest one of its object.
@@ -126,7 +131,7 @@ def objects_of(prediction, min_iou=0.5):
     shares = coco_mask.iou(prediction.rles, prediction.rles, [1] * count) if count else np.zeros((0, 0))
     common = shares * areas[:, None]  # pycocotools divides a crowd's intersection by the detection's area
     same_class = prediction.labels[:, None] == prediction.labels
-    one = common / (areas[:, None] + areas - common) > min_iou
+    one = common / (areas[:, None] + areas - common) > SAME_IOU
     one |= same_class & (common / np.minimum(areas[:, None], areas) > INSIDE)
     objects = np.full(count, -1)
     for index in np.argsort(-prediction.scores, kind="stable"):
