@@ -76,7 +76,8 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-        metrics, seconds, detections = run_test(model, read_config(config), annotations, Path(folder), num_workers, save_output_to)
+        metrics, seconds, detections = run_test(model, read_config(config), annotations, Path(folder), num_workers,
+                                                save_output_to)
     counts = _objects_per_class(annotations)
     class_table(metrics, names, counts)
     result = EvaluationResult(metrics, names, 1000 * statistics.median(seconds), *complexity)

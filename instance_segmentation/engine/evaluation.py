@@ -14,8 +14,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
     """Evaluate a model.
 
     Args:
-        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w; None when it resizes itself). If it has `stream`, several images are
-            on the way at a time (see `PipelinedTestLoop`).
+        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w), None when it resizes images itself. If it
+            has `stream`, several images are on the way at a time (see `PipelinedTestLoop`).
         cfg: The work dir's Config, for the data pipeline.
         annotations: `coco.Annotations` in the model's class order.
         folder: An existing folder for temporary files.

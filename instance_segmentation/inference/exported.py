@@ -17,6 +17,9 @@ from instance_segmentation.ir.session import compile_ir
 # whether limits of (height, width), or for fit_max of (shorter, longer side), agree with a fixed input
 FITS = {"standard": tuple.__eq__, "fit_to_window": lambda window, size: window[0] <= size[0] and window[1] <= size[1],
         "fit_max": lambda limits, size: True}  # there every image is checked
+# ImageNet's mean (b, g, r): nothing after normalisation, as mmdet pads; a network with squeeze-and-excitation, which looks at
+# the mean of its whole input, finds nothing beside large black bars
+GREY = (104, 117, 124)
 BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr", "otx_empty_lbl")
 
 
@@ -145,7 +148,7 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     if mode not in MODES:
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     size_hw = _input_size(size_hw, mode, options.limits, path)
-    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits),
+    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits, GREY if options.limits else 0),
                     options.rgb or info.channel_order == "RGB", options.threshold, info.mask_threshold, info)
 
 

@@ -27,13 +27,13 @@ class Resize:
         size_hw: Height and width of the network's input in pixels; None, with `fit_max`, for a network that takes any size.
         limits: In pixels, what the image shall not exceed: with `fit_max` (shorter side, longer side), with `fit_to_window`
             (height, width), there None for the whole input.
-        pad_value: Of the pixels beside the image.
+        pad_value: Of the pixels beside the image, one number or (b, g, r).
     """
 
     mode: str = "standard"
     size_hw: tuple | None = None
     limits: tuple | None = None
-    pad_value: int = 0
+    pad_value: int | tuple = 0
 
     def __call__(self, image):
         """Resize an image.
