@@ -29,7 +29,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         source: Image, folder, video, camera's number or URL; or a list of images and folders.
         adapter: `openvino` or `ovms`.
         device, num_streams, num_threads, num_infer_requests: How OpenVINO runs; 0, None and "" leave it the choice.
-        labels: Text file with class names, or a tuple of them; needed for models that do not know theirs.
+        labels: Text file with class names, needed for models that do not know theirs; or a tuple of names, just for those.
         prob_threshold: Lowest score that counts.
         no_track: Do not follow objects through a video.
         show_scores, show_boxes: Draw them.

@@ -13,8 +13,10 @@ from instance_segmentation.report import (
     class_table,
     file_record,
     metric_records,
+    number,
     progress,
     say,
+    table,
     write_metrics_json,
     write_metrics_yaml,
 )
@@ -40,6 +42,13 @@ class EvaluationResult:
     ms_per_image: float
     size_mp: float
     complexity_gflops: float
+
+    def tell(self):
+        """Print COCO's six APs of boxes and masks, and the time per image."""
+        names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        rows = [(kind, *(number(self.metrics[f"{kind}/{name}"]) for name in names)) for kind in ("bbox", "segm")]
+        table("", ("", *names), rows)
+        say("Inference", f"{self.ms_per_image:.1f} ms per image, {1000 / self.ms_per_image:.2f} images/s")
 
 
 def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,

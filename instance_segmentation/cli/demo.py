@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 from instance_segmentation.cli import run
@@ -12,6 +13,7 @@ EXAMPLE = """examples:
   instseg demo -m export/model.xml -i video.mp4 -o found.mp4 --show_boxes --show_scores --save-json found.jsonl
   instseg demo -m export/model.xml -i 0 -u cdm
   instseg demo -m localhost:9000/models/instance_segmentation --adapter ovms -i photos --labels labels.txt -o out_%03d.jpg
+Segmentoly's flags work too: demo.py openvino --help, demo.py pytorch --help
 """
 
 
@@ -105,7 +107,11 @@ def _resolution(text):
 
 
 def main(argv=None, prog="instseg demo"):
-    """Run the verb; returns the exit code."""
+    """Run the verb, or Segmentoly's front end when its flags are given; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    from instance_segmentation.cli import segmentoly
+    if segmentoly.is_meant(argv):
+        return segmentoly.demo(argv, prog)
     return run(parser(prog), argv, call)
 
 

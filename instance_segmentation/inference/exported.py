@@ -28,7 +28,8 @@ class LoadOptions:
     """What can be said about a model from outside, as the flags of `instseg demo` do.
 
     Attributes:
-        labels: Text file with one class name per line, or a tuple of names; the model's own classes when None.
+        labels: Text file with one class name per line, which goes before the model's own; or a tuple of names, for models
+            that know none.
         threshold: Lowest score that counts.
         device: OpenVINO device.
         properties: OpenVINO properties; they replace the defaults of `compile_ir`.
@@ -143,7 +144,8 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     """
     names = contract.names(outputs)
     known = len(info.classes) if info.classes is not options.names else contract.class_count(outputs)
-    classes = _without_background(options.names, known, options.labels) or info.classes
+    knows = isinstance(options.labels, tuple) and info.classes is not options.labels
+    classes = info.classes if knows else _without_background(options.names, known, options.labels) or info.classes
     mode = options.resize or info.resize_type
     if mode not in MODES:
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
