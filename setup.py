@@ -65,7 +65,7 @@ setup(
     packages=[*find_packages(include=["instance_segmentation", "instance_segmentation.*"]), TEMPLATES],
     package_dir={TEMPLATES: "model_templates"},
     package_data={
-        TEMPLATES: ["**/*.yaml", "**/*.py", "**/*.md"],
+        TEMPLATES: ["*.yaml", "**/*.yaml", "**/*.py", "**/*.md"],
         "instance_segmentation.templates": ["scaffold/*"],  # copied into work dirs, not imported
     },
     install_requires=BASE,

@@ -3,6 +3,7 @@
     train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    zoo_models, choose_models, download   models of other tools
     demo, load_model                   run a model on images and videos; get it as a function
     plan                               weigh an export's accuracy against its time
     benchmark, profile, complexity     time models side by side, by layer; count operations
@@ -24,6 +25,7 @@ HOMES = {
     "Plan": "planning", "plan": "planning",
     "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
+    "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
     "quickstart": "quickstart",

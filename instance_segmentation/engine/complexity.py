@@ -29,7 +29,7 @@ def complexity_table(model, size_hw):
     channels = head.bbox_roi_extractor.out_channels
     box, mask = (extractor.roi_layers[0].output_size for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor))
     device = next(model.parameters()).device
-    with torch.no_grad(), FlopCounterMode(model, display=False, depth=4) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False, depth=4) as counter:
         model.rpn_head(model.extract_feat(torch.zeros(1, 3, *size_hw, device=device)))
         head.bbox_head(torch.zeros(model.test_cfg.rpn.max_per_img, channels, *box, device=device))
         head.mask_head(torch.zeros(model.test_cfg.rcnn.max_per_img, channels, *mask, device=device))
