@@ -16,8 +16,8 @@ def parser():
     """Build the argument parser."""
     result = argparse.ArgumentParser(
         prog="instseg download", epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Fetch models of the Open Model Zoo that `instseg demo` runs; without a name, list them. Every file is checked "
-                    "by size and digest; an interrupted download is resumed.")
+        description="Fetch models of the Open Model Zoo that `instseg demo` runs; without a name, list them. Every file is "
+                    "checked by size and digest; an interrupted download is resumed.")
     result.add_argument("names", nargs="*", metavar="NAME", help="models")
     result.add_argument("--list", type=Path, metavar="FILE", help="a file with one name per line, such as tools/models.lst")
     result.add_argument("-o", "--output", type=Path, default=Path("models"), metavar="DIR", help="where to (default: models)")
