@@ -97,7 +97,7 @@ def _download(url, target, size, sha256, progress):
         if not matches(part, size, sha256):
             got = _digest(part, sha256)
             part.unlink()
-            raise DownloadError(f"{url}: the sha256 of the download is {got}, expected {sha256}\nThe file was removed. "
+            raise DownloadError(f"{url}: the {_hash(sha256).name} of the download is {got}, expected {sha256}\nThe file was removed. "
                                 + ("It was resumed, perhaps from another version: run the same command again."
                                    if resumed else "The server's file is not the one that is named: ask who made the "
                                    "template."))
@@ -239,7 +239,7 @@ def _copy(source, destination, size, sha256):
         if done != size:
             raise _wrong_size(source, done, size)
         if digest.hexdigest() != sha256:
-            raise DownloadError(f"{source}: its sha256 is {digest.hexdigest()}, expected {sha256}\n"
+            raise DownloadError(f"{source}: its {digest.name} is {digest.hexdigest()}, expected {sha256}\n"
                                 "It is not the file that the template names.")
         temporary.chmod(0o644)
         os.replace(temporary, destination)
