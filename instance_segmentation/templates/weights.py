@@ -97,7 +97,8 @@ def _download(url, target, size, sha256, progress):
         if not matches(part, size, sha256):
             got = _digest(part, sha256)
             part.unlink()
-            raise DownloadError(f"{url}: the {_hash(sha256).name} of the download is {got}, expected {sha256}\nThe file was removed. "
+            raise DownloadError(f"{url}: the {_hash(sha256).name} of the download is {got}, expected {sha256}\n"
+                                "The file was removed. "
                                 + ("It was resumed, perhaps from another version: run the same command again."
                                    if resumed else "The server's file is not the one that is named: ask who made the "
                                    "template."))
