@@ -137,6 +137,20 @@ def test_repository_for_the_server(tmp_path):
     assert (tmp_path / "ovms/fruit/1/model.bin").read_bytes() == xml.with_suffix(".bin").read_bytes()
 
 
+def test_repository_for_model_api_takes_photos_as_they_are(tmp_path):
+    from instance_segmentation.exporting import write_repository
+    from instance_segmentation.ir.info import entries_of, read_graph
+    from instance_segmentation.ir.session import compile_ir
+    write_repository(tiny_models.mask_rcnn(tmp_path / "model.xml", rt_info=dict(labels="otx_empty_lbl cat dog")), "fruit")
+    model = read_graph(tmp_path / "ovms_mapi/fruit/1/model.xml")
+    entries = entries_of(model)
+    assert (entries["labels"], entries["orig_height"], entries["orig_width"]) == ("otx_empty_lbl cat dog", "64", "96")
+    half_white = np.zeros((1, 120, 200, 3), np.uint8)
+    half_white[:, :60] = 255
+    found = compile_ir(model)(half_white)
+    np.testing.assert_allclose(found["boxes"], [[24, 16, 72, 48, 0.45]], atol=0.01)  # half the brightness, half the score
+
+
 def test_name_that_not_every_client_accepts(capsys):
     from instance_segmentation.cli.export import parser
     required = ["work", "--load-weights", "a.pth", "--save-model-to", "export"]
