@@ -21,27 +21,39 @@ COCO_CLASSES = (  # in the order of their ids
 
 @dataclass(frozen=True)
 class NamedData:
-    """A data set: COCO file, image folder, class names in the order of their ids."""
+    """A data set.
+
+    Attributes:
+        ann_file: COCO file.
+        classes: Class names in the order of their ids.
+        root: Folder that the file's image names start from; None when it is to be found.
+    """
 
     ann_file: Path
-    image_root: Path
     classes: tuple
+    root: Path | None = None
+
+    @property
+    def image_root(self):
+        """`root`, found near the file when unknown; raises DatasetError when no image is there."""
+        folder = self.ann_file.parent
+        return self.root or image_root(self.ann_file, folder.parent if folder.name == "annotations" else folder)
 
 
 def find_dataset(name):
     """Find a data set.
 
     Args:
-        name: `coco_YEAR_SPLIT`, in `data/coco` below the current folder, or the path of a COCO file with its images near it.
-            For the former only the class names are known for sure: the files may be missing.
+        name: `coco_YEAR_SPLIT`, in `data/coco` below the current folder, whose classes are known without its files; or the path
+            of a COCO file with its images near it.
 
     Raises:
         DatasetError: It is neither.
     """
     if match := re.fullmatch(r"coco_(\d{4})_([a-z-]+)", name):
         year, split = match.groups()
-        root = Path("data/coco")
-        return NamedData(root / f"annotations/instances_{split}{year}.json", root / f"images/{split}{year}", COCO_CLASSES)
+        data = Path("data/coco")
+        return NamedData(data / f"annotations/instances_{split}{year}.json", COCO_CLASSES, data / f"images/{split}{year}")
     path = Path(name).resolve()
     if not path.is_file():
         raise DatasetError(f"--dataset {name}: expected coco_YEAR_SPLIT, for example coco_2017_val, or the path of a COCO "
@@ -51,5 +63,4 @@ def find_dataset(name):
         classes = tuple(item["name"] for item in sorted(categories, key=lambda item: item["id"]))
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise DatasetError(f"--dataset {name}: is no COCO annotation file, its categories cannot be read ({error})") from error
-    folder = path.parent.parent if path.parent.name == "annotations" else path.parent
-    return NamedData(path, image_root(path, folder), classes)
+    return NamedData(path, classes)

@@ -115,7 +115,6 @@ def _add_openvino(parser):
     group.add_argument("--show_pc", "--show_performance_counters", action="store_true", help="print where the time goes")
 
 
-
 def call_demo(args):
     """Hand the arguments to `api.demo`, and print what was asked for besides."""
     from instance_segmentation import api
