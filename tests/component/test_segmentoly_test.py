@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from instance_segmentation.cli import segmentoly
+from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.exported import LoadOptions, load_exported
 from instance_segmentation.inference.model import detector_of
 from tests.component.speaking import photo_like, speaking_network
@@ -40,29 +41,35 @@ def test_two_input_model_is_scored(dataset, tmp_path, capsys, resize):
     assert [row[:4] for row in rows if row[:1] == ["segm"]] == [["segm", "1.000", "1.000", "1.000"]]
 
 
-@pytest.mark.parametrize("flags", [dict(fit_window=(128, 160)), dict(size=(128, 160)), dict(fit_max=(128, 160))], ids=str)
-def test_checkpoint_and_ir_take_the_same_images(tmp_path, flags):
+@pytest.fixture(scope="module")
+def network():
+    return speaking_network(("ripe fruit", "leaf"))
+
+
+@pytest.fixture(scope="module")
+def xml(network, tmp_path_factory):
     from instance_segmentation.ir.export import write_ir
-    network, photo = speaking_network(("ripe fruit", "leaf")), photo_like((200, 250), 3)  # the network's shape, so no bars
+    return write_ir(network, tmp_path_factory.mktemp("ir"), origin=dict(package="test")).path
+
+
+@pytest.mark.parametrize("flags", [dict(fit_window=(128, 160)), dict(size=(128, 160)), dict(fit_max=(128, 160))], ids=str)
+def test_checkpoint_and_ir_take_the_same_images(network, xml, flags):
+    photo = photo_like((200, 250), 3)  # the network's shape, so there are no bars
     options = LoadOptions.of_flags(prob_threshold=0.2, **flags)
-    expected = detector_of(network, options, "net.pth")(photo)
-    found = load_exported(write_ir(network, tmp_path, origin={}).path, options)(photo)
+    expected, found = detector_of(network, options, "net.pth")(photo), load_exported(xml, options)(photo)
     assert len(expected) > 5 and found.labels.tolist() == expected.labels.tolist()
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
 
 
+def test_mean_of_a_model_that_has_one_inside(xml):
+    with pytest.raises(WeightsError, match="--mean_pixel: (.*) subtracts its mean itself"):
+        load_exported(xml, LoadOptions.of_flags(mean_pixel=(1, 2, 3)))
+
+
 def test_checkpoint_takes_any_size_and_another_mean():
-    network = speaking_network(("ripe fruit", "leaf"))
+    network = speaking_network(("ripe fruit", "leaf"), (64, 64))
     mean = network.data_preprocessor.mean.flatten().tolist()
     detector = detector_of(network, LoadOptions.of_flags(fit_max=(100, 230)), "net.pth")
     assert detector.prepare(photo_like((90, 120), 1))[0].shape == (1, 3, 128, 160)
     detector_of(network, LoadOptions.of_flags(fit_window=(64, 64), mean_pixel=(1, 2, 3)), "net.pth")
     assert network.data_preprocessor.mean.flatten().tolist() == [1, 2, 3] != mean
-
-
-def test_mean_of_a_model_that_has_one_inside(tmp_path):
-    from instance_segmentation.errors import WeightsError
-    from instance_segmentation.ir.export import write_ir
-    xml = write_ir(speaking_network(("leaf",), (64, 64)), tmp_path, origin=dict(package="test")).path
-    with pytest.raises(WeightsError, match="--mean_pixel: (.*) subtracts its mean itself"):
-        load_exported(xml, LoadOptions.of_flags(mean_pixel=(1, 2, 3)))
