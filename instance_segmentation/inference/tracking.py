@@ -127,13 +127,15 @@ def objects_of(prediction):
     Returns:
         (N,) for each detection the index of the surest one of its object.
     """
-    count, areas = len(prediction), np.maximum(coco_mask.area(prediction.rles), 1) if len(prediction) else np.ones(0)
-    shares = coco_mask.iou(prediction.rles, prediction.rles, [1] * count) if count else np.zeros((0, 0))
+    if not len(prediction):
+        return np.zeros(0, np.int64)
+    areas = np.array([max(int(coco_mask.area(rle)), 1) for rle in prediction.rles])  # a list of over 255 fails with numpy 2
+    shares = coco_mask.iou(prediction.rles, prediction.rles, [1] * len(prediction))
     common = shares * areas[:, None]  # pycocotools divides a crowd's intersection by the detection's area
     same_class = prediction.labels[:, None] == prediction.labels
     one = common / (areas[:, None] + areas - common) > SAME_IOU
     one |= same_class & (common / np.minimum(areas[:, None], areas) > INSIDE)
-    objects = np.full(count, -1)
+    objects = np.full(len(prediction), -1)
     for index in np.argsort(-prediction.scores, kind="stable"):
         if objects[index] < 0:
             objects[(objects < 0) & one[index]] = index

@@ -73,6 +73,11 @@ def test_ages_out(gap, number):
     assert numbers(there, *[seen()] * gap, there)[-1] == [number]
 
 
+def test_more_objects_than_a_byte_counts():
+    crowd = seen(*((x, y, 3, 3, 0) for x in range(0, 200, 5) for y in range(0, 60, 5)))
+    assert numbers(crowd, crowd) == [list(range(480))] * 2
+
+
 def test_nothing_seen():
     assert numbers(seen(), seen()) == [[], []]
 
