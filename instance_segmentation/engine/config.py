@@ -151,6 +151,12 @@ def set_input_size(cfg, size_hw):
                 step.scales = train_scales(size_hw)
 
 
+def drop_resize(cfg):
+    """Take resizing out of the test pipeline, in place, for models that do it themselves."""
+    dataset = innermost(cfg.test_dataloader.dataset)
+    dataset.pipeline = [step for step in dataset.pipeline if step.type != "Resize"]
+
+
 def check_input_size(size_hw):
     """Raise TemplateError when height and width are not positive multiples of 32."""
     if len(size_hw) != 2 or any(side <= 0 or side % 32 for side in size_hw):
