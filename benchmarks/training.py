@@ -83,6 +83,7 @@ def as_stock(cfg):
     cfg.model.backbone.pop("act_cfg")
     cfg.model.train_cfg.rpn_proposal.nms.pop("split_thr")
     cfg.custom_hooks = []
+    cfg.work_dir = f"{cfg.work_dir}/stock"  # where mmengine dumps the config, under the name it was read from
     return cfg
 
 
