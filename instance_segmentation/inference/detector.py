@@ -25,6 +25,7 @@ class Detector:
         rgb: It takes RGB pixels.
         threshold: Lowest score that counts, a number or one per class.
         mask_threshold: Probability from which a pixel belongs to the object.
+        info: What the model says about itself, an IrInfo.
         threshold_origin: Who chose `threshold`, in words.
     """
 
@@ -36,6 +37,7 @@ class Detector:
     rgb: bool = False
     threshold: float | tuple = 0.5
     mask_threshold: float = 0.5
+    info: object = None
     threshold_origin: str = "the default"
 
     def __call__(self, image_bgr):
@@ -68,13 +70,13 @@ class Detector:
             WeightsError: The network found a class that has no name.
         """
         outputs = {ours: outputs[theirs] for ours, theirs in self.outputs.items()}
-        found = self.contract.read(outputs, np.min(self.threshold), self.resize.size_hw)
+        lowest = np.float32(self.threshold)  # not float64: 0.9 would exclude a score of 0.9
+        found = self.contract.read(outputs, lowest.min(), placement.net_hw)
         if found.labels.max(initial=-1) >= len(self.classes):
             raise WeightsError(f"the model found an object of class {found.labels.max() + 1}, but there are only "
                                f"{len(self.classes)} class names; --labels needs one line per class")
-        limits = np.broadcast_to(np.float32(self.threshold), len(self.classes))  # not float64: 0.9 would exclude a score of 0.9
         order = np.argsort(-found.scores, kind="stable")
-        order = order[found.scores[order] >= limits[found.labels[order]]]
+        order = order[found.scores[order] >= np.broadcast_to(lowest, len(self.classes))[found.labels[order]]]
         boxes = placement.to_image(found.boxes[order]).clip(0, np.float32(size_hw[::-1] * 2))
         windows = placement.to_image(found.windows[order])
         rles = paste_rles(windows, found.masks[order], size_hw, self.mask_threshold)
