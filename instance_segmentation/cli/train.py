@@ -46,6 +46,17 @@ def parser(work_dir=None):
 def add_recipe(parser):
     """Add what changes how the network learns."""
     group = parser.add_argument_group("recipe")
+    group.add_argument("--augment", metavar="NAME",
+                       help="none; light: sizes and mirroring; colour: light and other colours; copy-paste: light and objects of "
+                            "other images; mosaic: four images in one; heavy: all of these (default: the template's, light)")
+    group.add_argument("--balance-classes", action="store_true", help="show images of rare classes more often")
+    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
+    group.add_argument("--normalisation", metavar="NAME",
+                       help="what the backbone's weights were trained with. imagenet: RGB, mean and deviation of ImageNet; caffe: BGR, "
+                            "its mean alone; inception: RGB from -1 to 1; unit: RGB from 0 to 1 (default: the checkpoint's, else the "
+                            "template's)")
+    group.add_argument("--norm-eval", action=argparse.BooleanOptionalAction,
+                       help="normalise with the backbone's stored statistics, not each batch's (default: the template's)")
     group.add_argument("--accumulate", type=positive, metavar="N", help="add up the gradients of N batches for one update")
     group.add_argument("--clip-grad", type=float, metavar="NORM", help="shorten all gradients together to this norm")
     group.add_argument("--frozen-stages", type=int, metavar="N",
@@ -54,7 +65,6 @@ def add_recipe(parser):
                        help="validate and keep the running average of the weights, over about a tenth of the training")
     group.add_argument("--early-stop", type=positive, metavar="PATIENCE",
                        help="end after this many epochs without a better segm AP")
-    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
 
 
 def add_safety(parser):

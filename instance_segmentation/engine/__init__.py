@@ -29,12 +29,14 @@ def register(purpose="This command"):
     keep_freed_memory()
     from instance_segmentation.engine import (  # noqa: F401
         bad_steps,
+        balancing,
         dataset,
         drawing,
         early_stop,
         keep_checkpoints,
         mask_head,
         metrics,
+        mixing,
         progress,
         seeding,
         test_loop,

@@ -99,7 +99,7 @@ def trial(cfg, device):
     from mmengine.dataset import pseudo_collate
     from mmengine.optim import build_optim_wrapper
 
-    from instance_segmentation.engine.recipe import innermost
+    from instance_segmentation.engine.augmentation import innermost
     source = innermost(cfg.train_dataloader.dataset)
     for transform in source.pipeline:
         if "scales" in transform:
