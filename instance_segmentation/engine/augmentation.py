@@ -29,7 +29,7 @@ def set_augmentation(cfg, name):
     *steps, pack = source.pipeline
     if name == "none":
         steps = [plain(step, cfg.input_size) for step in steps if step.type != "RandomFlip"]
-    resize = [step for step in steps if "Resize" in step.type]
+    resize = [step for step in steps if "Resize" in step["type"]]
     mosaic = [dict(type="PolygonMosaic", size_hw=cfg.input_size), *resize]
     more = {"colour": [COLOUR], "copy-paste": [COPY_PASTE], "mosaic": mosaic, "heavy": [COPY_PASTE, *mosaic, COLOUR]}.get(name, [])
     if more and more[0] != COLOUR:  # then several images meet

@@ -196,13 +196,21 @@ def apply_overrides(cfg, overrides):
     Raises:
         TemplateError: A key does not exist in the config and is no argument of the class it would go to.
     """
-    unknown = [problem for key in overrides if (problem := _unknown_key(cfg, key))]
+    unknown = [problem for key in _dotted(overrides) if (problem := _unknown_key(cfg, key))]
     if unknown:
         raise TemplateError("--cfg-options: " + "; ".join(unknown))
     try:
         cfg.merge_from_dict(overrides)
     except (TypeError, KeyError) as error:  # mmengine's own words name key and remedy
         raise TemplateError(f"--cfg-options: {error.args[0]}") from error
+
+
+def _dotted(overrides):
+    """All keys, those of dicts that are merged into the config's too; a dict of another class brings its own."""
+    for key, value in overrides.items():
+        yield key
+        if isinstance(value, dict) and not value.keys() & {"type", "_delete_"}:
+            yield from _dotted({f"{key}.{inner}": more for inner, more in value.items()})
 
 
 def _unknown_key(cfg, dotted):

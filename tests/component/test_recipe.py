@@ -28,8 +28,8 @@ def configured(cfg, **changes):
     (dict(batch_size=4), 0.0125),
     (dict(batch_size=4, accumulate=4), 0.05),
     (dict(batch_size=4, learning_rate=0.3), 0.3),
-    (dict(from_random=True, batch_size=4), 0.001),
-    (dict(from_random=True, batch_size=16), 0.002),
+    (dict(start="from_random", batch_size=4), 0.001),
+    (dict(start="from_random", batch_size=16), 0.002),
 ], ids=["the template's batch", "half of it", "accumulated", "rate given", "AdamW", "AdamW, four times the batch"])
 def test_rate_follows_the_batch(config_480, changes, rate):
     assert configured(config_480, **changes).optim_wrapper.optimizer.lr == pytest.approx(rate)
