@@ -101,4 +101,5 @@ def find_start(resume_from, load_weights, output, trust):
         return Start(None, False, {})
     from instance_segmentation.engine.checkpoint import read_checkpoint
     checkpoint = read_checkpoint(weights, trust=trust)
-    return Start(weights, bool(resume_from), checkpoint["meta"], frozenset(name.split(".")[0] for name in checkpoint["state_dict"]))
+    parts = frozenset(name.split(".")[0] for name in checkpoint["state_dict"])
+    return Start(weights, bool(resume_from), checkpoint["meta"], parts)

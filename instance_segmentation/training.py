@@ -105,14 +105,17 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
     if not start.weights or recipe_name:
         say("Weights", f"{start.what()}" + (f", with the recipe for that in model.py ({recipe_name})" if recipe_name else ""))
+    if recipe_name == "from_backbone":
+        pixels = cfg.model.data_preprocessor
+        say("Pixels", f"{'RGB' if pixels.bgr_to_rgb else 'BGR'}, mean {pixels.mean}, deviation {pixels.std}; --normalisation for "
+            "a backbone that was trained with others")
     return _finish(_run(cfg), work, output)
 
 
 def _largest_batch(cfg, settings):
     from instance_segmentation.engine.batch_size import largest_batch
     from instance_segmentation.engine.config import train_config
-    one_image_a_sample = {**settings, "augment": "light"}  # what several images in one need more is little
-    batch_size, basis = largest_batch(train_config(cfg, batch_size=1, **one_image_a_sample), settings["images"])
+    batch_size, basis = largest_batch(train_config(cfg, batch_size=1, **settings), settings["images"])
     say("Batch", f"{batch_size}, the largest that fits ({basis})")
     return batch_size
 

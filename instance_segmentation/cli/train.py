@@ -52,9 +52,9 @@ def add_recipe(parser):
     group.add_argument("--balance-classes", action="store_true", help="show images of rare classes more often")
     group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
     group.add_argument("--normalisation", metavar="NAME",
-                       help="what the backbone's weights were trained with. imagenet: RGB, mean and deviation of ImageNet; caffe: BGR, "
-                            "its mean alone; inception: RGB from -1 to 1; unit: RGB from 0 to 1 (default: the checkpoint's, else the "
-                            "template's)")
+                       help="pixels that the backbone was trained with. imagenet: RGB, ImageNet's mean and deviation; caffe: "
+                            "BGR, its mean alone; inception: RGB from -1 to 1; unit: RGB from 0 to 1 (default: the checkpoint's, "
+                            "else the template's)")
     group.add_argument("--norm-eval", action=argparse.BooleanOptionalAction,
                        help="normalise with the backbone's stored statistics, not each batch's (default: the template's)")
     group.add_argument("--accumulate", type=positive, metavar="N", help="add up the gradients of N batches for one update")

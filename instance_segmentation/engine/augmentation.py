@@ -14,7 +14,7 @@ def innermost(dataset):
 
 
 def set_augmentation(cfg, name):
-    """Change the training pipeline of a Config, in place. Call it before `remove_flips`.
+    """Change the training pipeline of a Config, in place.
 
     Args:
         cfg: A Config whose pipeline loads, resizes, flips, and ends in PackDetInputs.
@@ -31,12 +31,12 @@ def set_augmentation(cfg, name):
         steps = [plain(step, cfg.input_size) for step in steps if step.type != "RandomFlip"]
     resize = [step for step in steps if "Resize" in step["type"]]
     mosaic = [dict(type="PolygonMosaic", size_hw=cfg.input_size), *resize]
-    more = {"colour": [COLOUR], "copy-paste": [COPY_PASTE], "mosaic": mosaic, "heavy": [COPY_PASTE, *mosaic, COLOUR]}.get(name, [])
-    if more and more[0] != COLOUR:  # then several images meet
+    several = {"copy-paste": [COPY_PASTE], "mosaic": mosaic, "heavy": [COPY_PASTE, *mosaic, COLOUR]}
+    if name in several:
         source.pipeline = steps
-        cfg.train_dataloader.dataset.dataset = dict(type="MultiImageMixDataset", dataset=source, pipeline=[*more, pack])
+        cfg.train_dataloader.dataset.dataset = dict(type="MultiImageMixDataset", dataset=source, pipeline=[*several[name], pack])
     else:
-        source.pipeline = [*steps, *more, pack]
+        source.pipeline = [*steps, *([COLOUR] if name == "colour" else []), pack]
 
 
 def plain(step, input_size):

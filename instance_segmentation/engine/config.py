@@ -24,8 +24,8 @@ def read_config(path):
 
 
 def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None,
-                 learning_rate=None, usual_rate=None, usual_batch=None, start=None, num_workers=None, seed=None, tensorboard_dir=None,
-                 overrides=None, **recipe):
+                 learning_rate=None, usual_rate=None, usual_batch=None, start=None, num_workers=None, seed=None,
+                 tensorboard_dir=None, overrides=None, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -109,8 +109,9 @@ def set_rate(cfg, asked, usual, usual_batch):
     """
     optimizer = cfg.optim_wrapper.optimizer
     if not asked and usual not in (None, optimizer.lr):
-        raise TemplateError(f"model.py: optim_wrapper.optimizer.lr is {optimizer.lr:g} ({optimizer.type}), but base_learning_rate in "
-                            f"template.yaml is {usual:g}: write the same in both, or pass --base-learning-rate")
+        raise TemplateError(f"model.py: optim_wrapper.optimizer.lr is {optimizer.lr:g} ({optimizer.type}), but "
+                            f"base_learning_rate in template.yaml is {usual:g}: write the same in both, or pass "
+                            "--base-learning-rate")
     ratio = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) / usual_batch
     optimizer.lr = asked or optimizer.lr * (ratio ** 0.5 if "Adam" in optimizer.type else ratio)
 

@@ -71,6 +71,6 @@ def freeze(backbone, stages):
 def set_normalisation(preprocessor, asked):
     """Make the data preprocessor, and so the exported graph, normalise pixels as the backbone was trained."""
     if isinstance(asked, str) and asked not in NORMALISATIONS:
-        raise TemplateError(f"--normalisation: got '{asked}', expected one of {', '.join(NORMALISATIONS)}; others by --cfg-options "
-                            "model.data_preprocessor.mean=… model.data_preprocessor.std=… model.data_preprocessor.bgr_to_rgb=…")
+        raise TemplateError(f"--normalisation: got '{asked}', expected one of {', '.join(NORMALISATIONS)}; others by "
+                            "--cfg-options \"model.data_preprocessor={'mean': …, 'std': …, 'bgr_to_rgb': …}\"")
     preprocessor.update(NORMALISATIONS[asked] if isinstance(asked, str) else asked)

@@ -18,9 +18,10 @@ def parsed(*pairs):
 
 
 def test_values_of_every_kind():
-    assert parsed("a.b=[32,56]", "c={'x': [1, 2], 'y': None}", "d=[{'e': (1, 2)}]", "f='two words'", "g=1e-3", "h=(1,2)", "i=1,2") == {
-        "a.b": [32, 56], "c": {"x": [1, 2], "y": None}, "d": [{"e": (1, 2)}], "f": "two words", "g": 0.001, "h": (1, 2),
-        "i": [1, 2]}
+    found = parsed("a.b=[32,56]", "c={'x': [1, 2], 'y': None}", "d=[{'e': (1, 2)}]", "f='two words'", "g=1e-3", "h=(1,2)",
+                   "i=1,2")
+    assert found == {"a.b": [32, 56], "c": {"x": [1, 2], "y": None}, "d": [{"e": (1, 2)}], "f": "two words", "g": 0.001,
+                     "h": (1, 2), "i": [1, 2]}
 
 
 @pytest.mark.parametrize("pair", ["model", "=3", "a={type: SGD}", "a={'b': 1"])
