@@ -33,6 +33,7 @@ def register(purpose="This command"):
         dataset,
         drawing,
         early_stop,
+        fast_steps,
         keep_checkpoints,
         mask_head,
         metrics,

@@ -13,7 +13,7 @@ NORMALISATIONS = dict(
 
 def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, normalisation=None, frozen_stages=None,
                norm_eval=None, accumulate=None, clip_grad=None, ema=False, early_stop=None, save_every_minutes=None,
-               max_rollbacks=None):
+               max_rollbacks=None, precision=None):
     """Change a Config in place; what is None or False stays as the template has it.
 
     Args:
@@ -30,6 +30,7 @@ def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, norma
         early_stop: Epochs without a better segm AP after which training ends.
         save_every_minutes: Time between two savings of latest.pth within an epoch; 0 is every step.
         max_rollbacks: How often a run may go back to its last good state after a bad step.
+        precision: Of the layers in training, see `FastSteps`.
 
     Raises:
         TemplateError: The backbone has fewer stages, or a name is unknown.
@@ -58,6 +59,10 @@ def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, norma
         cfg.default_hooks.checkpoint.every_minutes = save_every_minutes
     if max_rollbacks is not None:
         cfg.train_cfg.max_rollbacks = max_rollbacks
+    if precision:
+        for hook in cfg.custom_hooks:
+            if hook.type == "FastSteps":
+                hook.precision = precision
 
 
 def freeze(backbone, stages):
