@@ -10,7 +10,7 @@ from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.report import progress, say
-from instance_segmentation.starting import find_start
+from instance_segmentation.starting import SAME_RUN, find_start
 from instance_segmentation.templates.workdir import open_workdir
 
 # How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
@@ -53,8 +53,8 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         keep_empty: Train on images without objects too, as negatives.
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
         config: Another model.py than the work dir's.
-        recipe: Arguments of `engine.recipe.set_recipe`: accumulate, clip_grad, frozen_stages, ema, early_stop, no_flip,
-            save_every_minutes, max_rollbacks, precision.
+        recipe: Arguments of `engine.recipe.set_recipe`: augment, balance_classes, no_flip, normalisation, frozen_stages,
+            norm_eval, accumulate, clip_grad, ema, early_stop, save_every_minutes, max_rollbacks, precision.
 
     Returns:
         A TrainResult.
@@ -76,23 +76,26 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
 
     from instance_segmentation.engine.config import read_config, set_input_size, train_config
     cfg, basic = read_config(config or work.config), work.template.hyper_parameters.basic
-    start, ema = find_start(resume_from, load_weights, output, trust_checkpoint), recipe.get("ema", False)
-    start.check(training.classes, seed, ema)
+    start = find_start(resume_from, load_weights, output, trust_checkpoint)
+    start.check(training.classes, seed, recipe)
+    recipe_name, recipe["normalisation"] = start.recipe(cfg), recipe.get("normalisation") or start.normalisation
     if input_size := input_size or start.own.get("input_size"):
         set_input_size(cfg, input_size)
     output.mkdir(parents=True, exist_ok=True)
     settings = dict(
         train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
         val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), images=len(training.images),
-        classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=start.from_random,
-        learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size,
+        classes=training.classes, output=output, epochs=epochs or basic.epochs, start=recipe_name,
+        learning_rate=base_learning_rate, usual_rate=None if config else basic.base_learning_rate,
+        usual_batch=None if config else basic.batch_size,
         num_workers=num_workers, seed=start.meta.get("seed") if start.resumed else seed, tensorboard_dir=tensorboard_dir,
         overrides=cfg_options, **recipe)
     if batch_size == "auto":
         batch_size = start.resumed and start.own.get("batch_size") or _largest_batch(cfg, settings)
     cfg = train_config(cfg, batch_size=batch_size or basic.batch_size, **settings)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
-                       from_random=start.from_random, ema=ema, batch_size=cfg.train_dataloader.batch_size, version=__version__,
+                       start=recipe_name, batch_size=cfg.train_dataloader.batch_size, version=__version__,
+                       **{name: recipe.get(name) for name in SAME_RUN},
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
     if not start.resumed:
         start = start.set_aside(output)
@@ -100,8 +103,12 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     say("Training", f"{cfg.train_cfg.max_epochs} epochs, batch {cfg.train_dataloader.batch_size}, "
         f"{cfg.optim_wrapper.optimizer.type} at {cfg.optim_wrapper.optimizer.lr:.3g}, input "
         f"{cfg.input_size[0]}×{cfg.input_size[1]}, {device}")
-    if not start.weights:
-        say("Weights", "none given: starting from random weights, with the recipe for that in model.py (from_random)")
+    if not start.weights or recipe_name:
+        say("Weights", f"{start.what()}" + (f", with the recipe for that in model.py ({recipe_name})" if recipe_name else ""))
+    if recipe_name == "from_backbone":
+        pixels = cfg.model.data_preprocessor
+        say("Pixels", f"{'RGB' if pixels.bgr_to_rgb else 'BGR'}, mean {pixels.mean}, deviation {pixels.std}; --normalisation for "
+            "a backbone that was trained with others")
     return _finish(_run(cfg), work, output)
 
 

@@ -46,6 +46,17 @@ def parser(work_dir=None):
 def add_recipe(parser):
     """Add what changes how the network learns."""
     group = parser.add_argument_group("recipe")
+    group.add_argument("--augment", metavar="NAME",
+                       help="none; light: sizes and mirroring; colour: light and other colours; copy-paste: light and objects of "
+                            "other images; mosaic: four images in one; heavy: all of these (default: the template's, light)")
+    group.add_argument("--balance-classes", action="store_true", help="show images of rare classes more often")
+    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
+    group.add_argument("--normalisation", metavar="NAME",
+                       help="pixels that the backbone was trained with. imagenet: RGB, ImageNet's mean and deviation; caffe: "
+                            "BGR, its mean alone; inception: RGB from -1 to 1; unit: RGB from 0 to 1 (default: the checkpoint's, "
+                            "else the template's)")
+    group.add_argument("--norm-eval", action=argparse.BooleanOptionalAction,
+                       help="normalise with the backbone's stored statistics, not each batch's (default: the template's)")
     group.add_argument("--accumulate", type=positive, metavar="N", help="add up the gradients of N batches for one update")
     group.add_argument("--clip-grad", type=float, metavar="NORM", help="shorten all gradients together to this norm")
     group.add_argument("--frozen-stages", type=int, metavar="N",
@@ -57,7 +68,6 @@ def add_recipe(parser):
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16"),
                        help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it "
                             "(default: the template's, auto)")
-    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
 
 
 def add_safety(parser):

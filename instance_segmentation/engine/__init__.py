@@ -29,6 +29,7 @@ def register(purpose="This command"):
     keep_freed_memory()
     from instance_segmentation.engine import (  # noqa: F401
         bad_steps,
+        balancing,
         dataset,
         drawing,
         early_stop,
@@ -36,6 +37,7 @@ def register(purpose="This command"):
         keep_checkpoints,
         mask_head,
         metrics,
+        mixing,
         progress,
         seeding,
         test_loop,

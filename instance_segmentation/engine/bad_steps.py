@@ -73,7 +73,7 @@ def go_back(runner, bad, most):
     runner._resume = runner._has_loaded = True  # hooks take their state from the file, too; nothing is new in it
     runner.resume(str(Path(runner.work_dir) / "latest.pth"))
     halvings, group = runner.message_hub.runtime_info.get("halvings", 0), runner.optim_wrapper.param_groups[0]
-    images = ", ".join(bad.images)
+    images = ", ".join(dict.fromkeys(", ".join(bad.images).split(", ")))  # a mixed image is several files
     if halvings >= most:
         raise TrainingError(f"{bad.what} at {place}, with the learning rate halved {halvings} times (--max-rollbacks). Its "
                             f"images: {images}. Check their annotations, or pass a smaller --base-learning-rate; latest.pth "

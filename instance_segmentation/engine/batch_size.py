@@ -99,8 +99,10 @@ def trial(cfg, device):
     from mmengine.dataset import pseudo_collate
     from mmengine.optim import build_optim_wrapper
 
-    from instance_segmentation.engine.recipe import innermost
+    from instance_segmentation.engine.augmentation import innermost
     source = innermost(cfg.train_dataloader.dataset)
+    if source.pipeline[-1].type != "PackDetInputs":  # several images would meet now, which takes hardly more memory
+        source.pipeline.append(dict(type="PackDetInputs"))
     for transform in source.pipeline:
         if "scales" in transform:
             transform.scales = [max(transform.scales, key=lambda size: size[0] * size[1])]
