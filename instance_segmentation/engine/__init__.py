@@ -36,6 +36,7 @@ def register(purpose="This command"):
         mask_head,
         metrics,
         progress,
+        replicas,
         seeding,
         test_loop,
         train_loop,

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import math
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -24,7 +25,7 @@ def read_config(path):
 
 def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None,
                  learning_rate=None, usual_rate=None, usual_batch=None, from_random=False, num_workers=None, seed=None,
-                 tensorboard_dir=None, overrides=None, **recipe):
+                 tensorboard_dir=None, overrides=None, processes=1, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -43,6 +44,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         seed: Seed of everything random; mmengine picks one when None.
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
         overrides: Dotted key → value, from `--cfg-options`; every key must exist.
+        processes: That train together, each with batches of `batch_size`.
         recipe: Arguments of `set_recipe`.
     """
     cfg = Config(cfg.to_dict())
@@ -52,17 +54,19 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         cfg.optim_wrapper = cfg.from_random.optim_wrapper
         usual_rate, usual_batch = cfg.optim_wrapper.optimizer.lr, cfg.from_random.get("batch_size")
     set_recipe(cfg, **recipe)
-    set_rate(cfg, learning_rate, usual_rate, usual_batch)
+    set_rate(cfg, learning_rate, usual_rate, usual_batch, processes)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_dataloader.dataset.update(ann_file=str(val_polygons or val_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_evaluator.ann_file = str(val_json)
     cfg.work_dir = str(output)
+    if processes > 1:
+        share(cfg)
     cfg.randomness = dict(seed=seed)
     apply_overrides(cfg, overrides or {})
     passes = cfg.train_dataloader.dataset.get("times", 1)
-    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / cfg.train_dataloader.batch_size))
+    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / processes / cfg.train_dataloader.batch_size))
     for backend in cfg.visualizer.vis_backends:
         if backend.type == "TensorboardVisBackend" and tensorboard_dir:
             backend.save_dir = str(tensorboard_dir)
@@ -73,7 +77,17 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     return cfg
 
 
-def set_rate(cfg, asked, usual, usual_batch):
+def share(cfg):
+    """Let several processes train together; on a CPU they have no device of their own."""
+    from torch.cuda import device_count
+    cfg.model_wrapper_cfg = dict(type="EqualReplicas", broadcast_buffers=False)
+    if not device_count():
+        cfg.model_wrapper_cfg.device_ids = None
+    cfg.val_dataloader.sampler.round_up = False  # no image is counted twice
+    cfg.val_evaluator.collect_dir = str(Path(cfg.work_dir) / ".results")
+
+
+def set_rate(cfg, asked, usual, usual_batch, processes=1):
     """Set the learning rate: `asked`, or the usual one scaled to the images per update.
 
     SGD's rate grows with the batch (Goyal et al. 2017, arXiv 1706.02677), Adam's with its square root (Malladi et al. 2022,
@@ -83,7 +97,8 @@ def set_rate(cfg, asked, usual, usual_batch):
     if asked:
         optimizer.lr = asked
     elif usual:
-        ratio = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) / (usual_batch or 1)
+        images = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) * processes
+        ratio = images / (usual_batch or 1)
         optimizer.lr = usual * (1 if not usual_batch else ratio ** 0.5 if "Adam" in optimizer.type else ratio)
 
 

@@ -27,12 +27,13 @@ class CocoSegmMetric(BaseMetric):
     Args:
         ann_file: Normalised annotations (ids from 1, categories in class order).
         results_file: Where to write the predictions as COCO results JSON, or None.
+        collect: `collect_device` and `collect_dir` of mmengine's BaseMetric, for several processes.
     """
 
     default_prefix = ""  # the keys have their own
 
-    def __init__(self, ann_file, results_file=None, collect_device="cpu"):
-        super().__init__(collect_device=collect_device)
+    def __init__(self, ann_file, results_file=None, **collect):
+        super().__init__(**collect)
         self.ann_file, self.results_file = ann_file, results_file
 
     def process(self, data_batch, data_samples):
