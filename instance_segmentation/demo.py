@@ -10,7 +10,7 @@ from instance_segmentation.inference.metrics import Metrics
 from instance_segmentation.inference.model import load_model
 from instance_segmentation.inference.monitors import Monitors
 from instance_segmentation.inference.outputs import JsonLines, Output, fitted
-from instance_segmentation.inference.pipeline import detect
+from instance_segmentation.inference.pipeline import detect, detect_tiled
 from instance_segmentation.inference.sources import open_source
 from instance_segmentation.inference.tracking import IouTracker
 from instance_segmentation.ir.session import throughput_properties
@@ -21,7 +21,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
          show_boxes=False, layout=None, num_infer_requests=0, num_streams="", num_threads=None, loop=False, output=None,
          output_limit=1000, no_show=False, output_resolution=None, utilization_monitors="", raw_output_message=False,
          save_json=None, line_width=None, text_size=None, delay=1, fit_max=None, fit_window=None, mean_pixel=(),
-         trust_checkpoint=False):
+         tile=None, overlap=0.25, trust_checkpoint=False):
     """Detect in every picture of a source.
 
     Args:
@@ -44,6 +44,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         line_width, text_size: Of what is drawn; they follow the resolution when None.
         delay: Milliseconds that each picture stays in the window, 0 until a key is pressed.
         fit_max, fit_window: Other ways of resizing: (shorter, longer side) or (height, width) in pixels.
+        tile, overlap: Detect in tiles of this many pixels that overlap by this share; None: in whole pictures.
         mean_pixel: (b, g, r) to subtract for models that do not do it themselves.
         trust_checkpoint: Unpickle arbitrary objects of a checkpoint.
 
@@ -65,8 +66,10 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
             labels, prob_threshold, device, throughput_properties(device, num_streams, num_threads), layout,
             "fit_max" if fit_max else "fit_to_window" if fit_window else None, fit_window, fit_max, mean_pixel)
         detector = load_model(model, options, adapter=adapter, trust_checkpoint=trust_checkpoint)
+        found = (detect_tiled(source.pictures, detector, metrics, tile, overlap) if tile
+                 else detect(source.pictures, detector, metrics, num_infer_requests))
         stack.callback(_tell, metrics, writer)
-        for frame, prediction in detect(source.pictures, detector, metrics, num_infer_requests):
+        for frame, prediction in found:
             if tracker:
                 with metrics.stage("Postprocessing"):
                     prediction = tracker(prediction)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from instance_segmentation.coco import read_annotations
-from instance_segmentation.errors import WeightsError
+from instance_segmentation.coco import read_annotations, tiled
+from instance_segmentation.errors import TemplateError, WeightsError
 from instance_segmentation.report import (
     class_table,
     file_record,
@@ -40,7 +40,7 @@ class EvaluationResult:
 
 def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,
              save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False,
-             config=None):
+             config=None, tile=None, overlap=0.25, max_dets=100):
     """Compute COCO metrics of a checkpoint or an IR on annotated images.
 
     Args:
@@ -54,29 +54,47 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
         num_workers: Data loading processes.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
         config: Another model.py than the work dir's.
+        tile, overlap: Detect in tiles of this many pixels that overlap by this share, and merge what they show; None: in whole
+            images.
+        max_dets: Detections per image and class that count. A checkpoint then gives that many at most, too; an exported model
+            gives what it was exported with.
 
     Returns:
         An EvaluationResult.
     """
+    if tile and save_output_to:
+        raise TemplateError("--save-output-to draws whole images only; leave it out with --tile, or use instseg demo --tile")
     work, weights = open_workdir(work_dir), Path(load_weights)
     model, complexity = load_for_test(weights, config or work.config, trust_checkpoint)
+    allow_detections(model, max_dets)
     names = tuple(model.dataset_meta["classes"])
     check_classes(classes, names, weights)
     with progress("checking images") as checked:
         annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False, progress=checked)
+    tiles = tiled(annotations, tile, overlap) if tile else None
     say_data(test=annotations)
+    if tiles:
+        say("Tiles", f"{len(tiles.images)} of {tile} px, {overlap:.0%} overlap")
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         metrics, seconds, detections = run_test(model, read_config(config or work.config), annotations, Path(folder), num_workers,
-                                                save_output_to)
+                                                save_output_to, tiles, max_dets)
     counts = _objects_per_class(annotations)
-    class_table(metrics, names, counts)
-    result = EvaluationResult(metrics, names, 1000 * statistics.median(seconds), *complexity)
+    class_table(metrics, names, counts, max_dets)
+    per_image = len(tiles.images) / len(annotations.images) if tiles else 1
+    result = EvaluationResult(metrics, names, 1000 * per_image * statistics.median(seconds), *complexity)
     _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to)
     if save_output_to:
         say("Pictures", str(save_output_to))
     return result
+
+
+def allow_detections(model, number):
+    """Let a checkpoint's network give at least that many detections per image; an exported graph cannot be told."""
+    if hasattr(model, "roi_head"):
+        limits = model.roi_head.test_cfg
+        limits.max_per_img = max(limits.max_per_img, number)
 
 
 def detect(model, cfg, annotations):

@@ -8,7 +8,7 @@ from shlex import quote
 from socket import gethostname
 
 from instance_segmentation import __version__
-from instance_segmentation.coco import read_annotations
+from instance_segmentation.coco import read_annotations, tiled
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.processes import from_first, joined, launch, launcher
 from instance_segmentation.report import progress, say
@@ -82,7 +82,7 @@ def count_processes(gpu_num, nproc_per_node=None):
 def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
             resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, save_checkpoints_to=None,
             tensorboard_dir=None, input_size=None, cfg_options=None, seed=None, num_workers=None, keep_empty=False,
-            trust_checkpoint=False, config=None, **recipe):
+            trust_checkpoint=False, config=None, tile=None, overlap=0.25, **recipe):
     """Check and write the data, and make the Config of a run.
 
     Args:
@@ -103,6 +103,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
         keep_empty: Train on images without objects too, as negatives.
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
         config: Another model.py than the work dir's.
+        tile, overlap: Train on tiles of this many pixels that overlap by this share; None: on whole images.
         recipe: Arguments of `engine.recipe.set_recipe`: accumulate, clip_grad, frozen_stages, ema, early_stop, no_flip,
             save_every_minutes, max_rollbacks.
 
@@ -126,10 +127,14 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
     start.check(training.classes, seed, ema)
     if input_size := input_size or start.own.get("input_size"):
         set_input_size(cfg, input_size)
+    if cut := (tile, overlap) if tile else start.resumed and start.own.get("tile"):
+        training, parts = tiled(training, *cut, keep_empty=keep_empty), tiled(validation, *cut)
+        say("Tiles", f"{len(training.images)} of {cut[0]} px to train on, {len(parts.images)} for validation")
     output.mkdir(parents=True, exist_ok=True)
     settings = dict(
         train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
-        val_polygons=validation.write(output / "val_polygons.json", masks="polygon"), images=len(training.images),
+        val_polygons=(parts if cut else validation).write(output / "val_polygons.json", masks="polygon"), tiles=bool(cut),
+        images=len(training.images),
         classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=start.from_random,
         learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size,
         num_workers=num_workers, seed=start.meta.get("seed") if start.resumed else seed, tensorboard_dir=tensorboard_dir,
@@ -139,6 +144,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
     cfg = train_config(cfg, batch_size=batch_size or basic.batch_size, **settings)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
                        from_random=start.from_random, ema=ema, batch_size=cfg.train_dataloader.batch_size, version=__version__,
+                       tile=list(cut) if cut else None,
                        config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
     if not start.resumed:
         start = start.set_aside(output)
@@ -180,12 +186,13 @@ def _finish(runner, work, output):
     info = runner.message_hub.runtime_info
     best = output / "best.pth" if "best_epoch" in info and (output / "best.pth").is_file() else None
     training_curves(output / "scalars.json", output / "curves.png")
-    latest = output / "latest.pth"
+    latest, cut = output / "latest.pth", runner.cfg.instseg.tile
+    tiles = f" --tile {cut[0]} --overlap {cut[1]}" if cut else ""
     say("Weights", f"{latest}" + (f"  (best: {best.name}, epoch {info['best_epoch']}, segm AP {info['best_score']:.3f})"
                                   if best else "  (no best.pth: validation never found an object)"))
     say("Curves", str(output / "curves.png"))
     say("Next", f"python {quote(str(work.path / 'eval.py'))} --load-weights {quote(str(best or latest))} --test-ann-files FILE "
-        f"--test-data-roots DIR --save-metrics-to {quote(str(work.path / 'metrics.yaml'))}")
+        f"--test-data-roots DIR --save-metrics-to {quote(str(work.path / 'metrics.yaml'))}{tiles}")
     return TrainResult(latest, best, output / "curves.png", info.get("best_score", float("nan")), info.get("best_epoch"))
 
 

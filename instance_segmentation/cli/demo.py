@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from instance_segmentation.cli import run
+from instance_segmentation.cli.options import add_tiles
 
 EXAMPLE = """examples:
   instseg demo -m export/model.xml -i photo.jpg -o found.jpg --no_show
@@ -53,6 +54,7 @@ def _add_model(group):
     group.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
     group.add_argument("--layout", help="layout of the model's inputs, in capitals: \"[NCHW]\", or \"NAME1[NCHW],NAME2[NC]\"; "
                                         "guessed from the shape without it")
+    add_tiles(group, "small objects: detect in tiles of this side and merge what they show")
     resize = group.add_mutually_exclusive_group()
     resize.add_argument("--fit_max", "--fix_max", type=int, nargs=2, metavar=("SCALE", "MAXSIZE"),
                         help="keep the aspect ratio: the shorter side becomes SCALE pixels, the longer at most MAXSIZE")

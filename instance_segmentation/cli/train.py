@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_cfg_options, add_classes, add_data, add_input_size, add_weights, verb_parser
+from instance_segmentation.cli.options import (
+    add_cfg_options,
+    add_classes,
+    add_data,
+    add_input_size,
+    add_tiles,
+    add_weights,
+    verb_parser,
+)
 
 EXAMPLE = """example:
   python train.py --load-weights snapshot.pth \\
@@ -36,6 +44,7 @@ def parser(work_dir=None):
                         help="GPUs, with one process for each; 0 is CPU (default: the template's, or CPU without a GPU)")
     result.add_argument("--nproc-per-node", type=positive, metavar="N", help="with --gpu-num 0: processes that share the CPU")
     add_input_size(result)
+    add_tiles(result, "small objects: train on tiles of this side (validation merges them); the checkpoint remembers it")
     result.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")

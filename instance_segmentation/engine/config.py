@@ -23,7 +23,7 @@ def read_config(path):
         raise TemplateError(f"{path}: cannot be read as an mmengine config: {type(error).__name__}: {error}") from error
 
 
-def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None,
+def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None, tiles=False,
                  learning_rate=None, usual_rate=None, usual_batch=None, from_random=False, num_workers=None, seed=None,
                  tensorboard_dir=None, overrides=None, processes=1, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
@@ -36,6 +36,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         output: Folder of checkpoints and logs.
         epochs, batch_size: Numbers of the run.
         val_polygons: The validation annotations as polygons, for the validation loss; `val_json` when None.
+        tiles: `train_json` and `val_polygons` are of tiles; detections are merged and scored on the images of `val_json`.
         learning_rate: The rate as it is, whatever the batch.
         usual_rate, usual_batch: The rate when none is asked for, and the batch it is meant for, unless the recipe for random
             weights has its own.
@@ -60,6 +61,9 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_dataloader.dataset.update(ann_file=str(val_polygons or val_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_evaluator.ann_file = str(val_json)
+    if tiles:
+        set_tiles(cfg, cfg.train_dataloader, cfg.val_dataloader)
+        cfg.val_evaluator.tiles = str(val_polygons)
     cfg.work_dir = str(output)
     if processes > 1:
         share(cfg)
@@ -85,6 +89,16 @@ def share(cfg):
         cfg.model_wrapper_cfg.device_ids = None
     cfg.val_dataloader.sampler.round_up = False  # no image is counted twice
     cfg.val_evaluator.collect_dir = str(Path(cfg.work_dir) / ".results")
+
+
+def set_tiles(cfg, *loaders):
+    """Let loaders read tiles (`coco.tiled`), and training leave alone what lies mostly on a crowd: pieces of cut objects."""
+    for loader in loaders:
+        for step in innermost(loader.dataset).pipeline:
+            if step.type == "LoadImageFromFile":
+                step.type = "LoadTile"
+    for part in (cfg.model.train_cfg.rpn, cfg.model.train_cfg.rcnn):
+        part.assigner.ignore_iof_thr = 0.5
 
 
 def set_rate(cfg, asked, usual, usual_batch, processes=1):
