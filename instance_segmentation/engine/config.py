@@ -84,7 +84,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
 def share(cfg):
     """Let several processes train together; on a CPU they have no device of their own."""
     from torch.cuda import device_count
-    cfg.model_wrapper_cfg = dict(type="EqualReplicas", broadcast_buffers=False)
+    cfg.model_wrapper_cfg = dict(type="EqualReplicas", forward_sync_buffers=False)
     if not device_count():
         cfg.model_wrapper_cfg.device_ids = None
     cfg.val_dataloader.sampler.round_up = False  # no image is counted twice
