@@ -29,6 +29,8 @@ def parse():
     parser.add_argument("--load-weights", type=Path, required=True)
     parser.add_argument("--work-dir", type=Path, required=True, help="of these weights")
     parser.add_argument("--photos", type=int, default=4)
+    parser.add_argument("--whole", type=int, nargs="*", default=[480, 640],
+                        help="more input sizes for whole photos, px; only for checkpoints")
     parser.add_argument("--tile", type=int, nargs="+", default=[192, 128], help="sides of tiles to try, px")
     parser.add_argument("--overlap-px", type=int, default=58, help="the largest object")
     parser.add_argument("--max-dets", type=int, default=1000)
@@ -85,18 +87,23 @@ def main():
             began = time.perf_counter()
             metrics, _, detections = run_test(model, cfg, truth, Path(folder), 0, tiles=tiles, max_dets=args.max_dets)
             recall = metrics[f"segm/AR{args.max_dets}"]
-            print(f"{title:<42} segm AR@{args.max_dets} {recall:.3f}  AP {metrics['segm/AP']:.3f}  AP50 {metrics['segm/AP50']:.3f}  "
-                  f"{len(detections) / args.photos:6.0f} found  {(time.perf_counter() - began) / args.photos:6.1f} s per photo",
-                  flush=True)
+            print(f"{title:<42} segm AR@{args.max_dets} {recall:.3f}  AP {metrics['segm/AP']:.3f}  "
+                  f"AP50 {metrics['segm/AP50']:.3f}  {len(detections) / args.photos:5.0f} found  "
+                  f"{(time.perf_counter() - began) / args.photos:6.1f} s per photo", flush=True)
             return recall
 
-        score("whole photo, as trained")
+        own = model.input_size
+        score(f"whole photo at {own[1]}×{own[0]}, as trained")
         allow_detections(model, args.max_dets)
-        whole = score(f"whole photo, up to {args.max_dets} detections")
+        whole = []
+        for side in [own[0], *args.whole]:
+            model.input_size = (side, side)
+            whole.append(score(f"whole photo at {side}×{side}, up to {args.max_dets} found"))
+        model.input_size = own
         for side in args.tile:
             tiles = tiled(truth, side, args.overlap_px / side)
             recall = score(f"{len(tiles.images) // args.photos} tiles of {side} px", tiles)
-            print(f"    {recall / whole:.1f} times the recall of the whole photo")
+            print(f"    {recall / max(whole):.1f} times the best recall in whole photos")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def test_how_a_process_was_started(monkeypatch, variables, expected):
 
 
 @pytest.mark.parametrize("numbers, message", [
-    ((2, 3), "--nproc-per-node 3 is for the CPU"), ((512, None), "--gpu-num 512: there are")], ids=["contradiction", "too few GPUs"])
+    ((2, 3), "--nproc-per-node 3 is for the CPU"), ((512, None), "--gpu-num 512: there are")],
+    ids=["contradiction", "too few GPUs"])
 def test_numbers_that_cannot_be(numbers, message):
     with pytest.raises(TrainingError, match=message):
         count_processes(*numbers)
