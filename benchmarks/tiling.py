@@ -29,7 +29,7 @@ def parse():
     parser.add_argument("--load-weights", type=Path, required=True)
     parser.add_argument("--work-dir", type=Path, required=True, help="of these weights")
     parser.add_argument("--photos", type=int, default=4)
-    parser.add_argument("--whole", type=int, nargs="*", default=[480, 640],
+    parser.add_argument("--whole", type=int, nargs="*", default=[480, 640, 1024],
                         help="more input sizes for whole photos, px; only for checkpoints")
     parser.add_argument("--tile", type=int, nargs="+", default=[192, 128], help="sides of tiles to try, px")
     parser.add_argument("--overlap-px", type=int, default=58, help="the largest object")
