@@ -59,10 +59,10 @@ def test_a_tile_is_that_part_of_the_image(whole):
 
 def test_tiles_are_trained_on_and_their_detections_are_the_images(work, sample_data, tmp_path):  # noqa: F811
     arguments = options(sample_data, epochs=1, batch_size=16, ema=False, accumulate=None, tile=96)
-    arguments["cfg_options"] = arguments["cfg_options"] | {"val_evaluator.results_file": str(tmp_path / "val.json")}
+    arguments["cfg_options"] = arguments["cfg_options"] | {"val_evaluator.results_file": str(tmp_path / "detections.json")}
     result = train(work, **arguments, save_checkpoints_to=tmp_path)
     assert state(tmp_path)["meta"]["instseg"]["tile"] == [96, 0.25]
-    validated = json.loads((tmp_path / "val.json").read_text())
+    validated = json.loads((tmp_path / "detections.json").read_text())
     assert {item["image_id"] for item in validated} == {1, 2, 3, 4}
     assert max(item["bbox"][0] for item in validated) > 96 and validated[0]["segmentation"]["size"] == [160, 192]
     scored = evaluate(work, load_weights=result.latest, test_ann_files=[sample_data / "val.json"],
