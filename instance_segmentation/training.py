@@ -105,7 +105,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
         config: Another model.py than the work dir's.
         tile, overlap: Train on tiles of this many pixels that overlap by this share; None: on whole images.
         recipe: Arguments of `engine.recipe.set_recipe`: accumulate, clip_grad, frozen_stages, ema, early_stop, no_flip,
-            save_every_minutes, max_rollbacks.
+            save_every_minutes, max_rollbacks, precision.
 
     Returns:
         The Config and the output folder.

@@ -21,7 +21,7 @@ from instance_segmentation.training import as_training_error, count_processes
 from .test_resume import assert_same, flags, options, scalars, state, work  # noqa: F401  the fixture
 
 pytestmark = pytest.mark.component
-HOOKS = [dict(type="ProgressHook"), dict(type="StopAtBadStep")]
+HOOKS = [dict(type="ProgressHook"), dict(type="StopAtBadStep"), dict(type="FastSteps", precision="auto")]
 WATCH = "tests.component.watching"
 
 
