@@ -10,7 +10,7 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-from instance_segmentation.errors import InstSegError, TrainingError
+from instance_segmentation.errors import InstSegError, MissingExtraError, TrainingError
 
 SHUTDOWN_S = 600  # Ctrl-C: for the step that is being taken, and for saving it
 
@@ -34,12 +34,20 @@ def launch(number, work_dir, options):
 
     Raises:
         InstSegError: As the first process that failed raised it.
-        TrainingError: A process died; the others were ended.
+        TrainingError: There are fewer GPUs, or a process died; the others were ended.
+        MissingExtraError: torch is not installed.
         KeyboardInterrupt: After Ctrl-C, when the processes have saved and ended.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    try:
+        from torch.cuda import device_count
+        from torch.distributed.elastic.multiprocessing.api import SignalException
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    except ImportError as error:
+        raise MissingExtraError("train", "Training") from error
+    if options["gpu_num"] > device_count():
+        raise TrainingError(f"--gpu-num {number}: there are {device_count()} GPUs here; pass that number, or --gpu-num 0 "
+                            "--nproc-per-node N for N processes on the CPU")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it reports what we say in our own words
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // number)))
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:

@@ -63,7 +63,7 @@ def count_processes(gpu_num, nproc_per_node=None):
     """How many processes `train` starts; hides the GPUs when they are not wanted, which must happen before CUDA starts.
 
     Raises:
-        TrainingError: There are fewer GPUs, or the numbers contradict each other.
+        TrainingError: The numbers contradict each other.
     """
     if gpu_num == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -71,11 +71,6 @@ def count_processes(gpu_num, nproc_per_node=None):
     if nproc_per_node not in (None, gpu_num):
         raise TrainingError(f"--nproc-per-node {nproc_per_node} is for the CPU (--gpu-num 0); each of --gpu-num {gpu_num} GPUs "
                             "has one process")
-    if gpu_num > 1 and launcher() == "none":
-        from torch.cuda import device_count
-        if gpu_num > device_count():
-            raise TrainingError(f"--gpu-num {gpu_num}: there are {device_count()} GPUs here; pass that number, or --gpu-num 0 "
-                                "--nproc-per-node N for N processes on the CPU")
     return gpu_num
 
 
@@ -134,8 +129,8 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
     settings = dict(
         train_json=training.write(output / "train.json", masks="polygon"), val_json=validation.write(output / "val.json"),
         val_polygons=(parts if cut else validation).write(output / "val_polygons.json", masks="polygon"), tiles=bool(cut),
-        images=len(training.images),
-        classes=training.classes, output=output, epochs=epochs or basic.epochs, from_random=start.from_random,
+        images=len(training.images), classes=training.classes, output=output, epochs=epochs or basic.epochs,
+        from_random=start.from_random,
         learning_rate=base_learning_rate, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size,
         num_workers=num_workers, seed=start.meta.get("seed") if start.resumed else seed, tensorboard_dir=tensorboard_dir,
         overrides=cfg_options, processes=get_world_size(), **recipe)

@@ -1,6 +1,7 @@
 """Two processes (gloo, on the CPU) train like one, stay equal, share the validation, and end together."""
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import pytest
 from instance_segmentation.api import train
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.engine.config import read_config, set_rate
-from instance_segmentation.errors import TrainingError
+from instance_segmentation.errors import MissingExtraError, TrainingError
 from instance_segmentation.evaluation import detect, load_for_test
-from instance_segmentation.processes import launcher
+from instance_segmentation.processes import launch, launcher
 from instance_segmentation.sample import write_sample_dataset
 from instance_segmentation.training import as_training_error, count_processes
 
@@ -125,12 +126,16 @@ def test_how_a_process_was_started(monkeypatch, variables, expected):
     assert launcher() == expected
 
 
-@pytest.mark.parametrize("numbers, message", [
-    ((2, 3), "--nproc-per-node 3 is for the CPU"), ((512, None), "--gpu-num 512: there are")],
-    ids=["contradiction", "too few GPUs"])
-def test_numbers_that_cannot_be(numbers, message):
-    with pytest.raises(TrainingError, match=message):
-        count_processes(*numbers)
+def test_numbers_that_cannot_be():
+    with pytest.raises(TrainingError, match="--nproc-per-node 3 is for the CPU"):
+        count_processes(2, 3)
+    with pytest.raises(TrainingError, match="--gpu-num 512: there are"):
+        launch(512, "work", dict(gpu_num=512))
+
+
+def test_the_error_of_a_process_keeps_its_kind():
+    error = pickle.loads(pickle.dumps(MissingExtraError("train", "Training")))
+    assert type(error) is MissingExtraError and "instance-segmentation[train]" in str(error)
 
 
 def test_a_lost_connection_is_said_in_words():
