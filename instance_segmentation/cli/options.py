@@ -61,6 +61,13 @@ def add_weights(parser, text, required):
                         help="unpickle arbitrary objects of the checkpoint, which can run code; only for files you trust")
 
 
+def add_tiles(parser, text):
+    """Add `--tile` and `--overlap`."""
+    parser.add_argument("--tile", type=count, metavar="PIXELS", help=text)
+    parser.add_argument("--overlap", type=share, default=0.25, metavar="SHARE",
+                        help="share of a tile that its neighbour shows too; more than the largest object needs (default: 0.25)")
+
+
 class InputSize(argparse.Action):
     """`--input-size 384` or `--input-size 384 512` → (height, width)."""
 

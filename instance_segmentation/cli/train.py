@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_cfg_options, add_classes, add_data, add_input_size, add_weights, verb_parser
+from instance_segmentation.cli.options import (
+    add_cfg_options,
+    add_classes,
+    add_data,
+    add_input_size,
+    add_tiles,
+    add_weights,
+    verb_parser,
+)
 
 EXAMPLE = """example:
   python train.py --load-weights snapshot.pth \\
@@ -28,11 +36,15 @@ def parser(work_dir=None):
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
     result.add_argument("--batch-size", type=batch_size, metavar="N",
-                        help="images per step; `auto`: the largest up to 64 that fits into memory (default: the template's)")
+                        help="images per step, of each process; `auto`: the largest up to 64 that fits into memory (default: the "
+                             "template's)")
     result.add_argument("--base-learning-rate", type=float, metavar="RATE",
                         help="taken as it is (default: the template's, scaled to the images per update)")
-    result.add_argument("--gpu-num", type=int, metavar="N", help="0 is CPU (default: the template's, or CPU without a GPU)")
+    result.add_argument("--gpu-num", type=int, metavar="N",
+                        help="GPUs, with one process for each; 0 is CPU (default: the template's, or CPU without a GPU)")
+    result.add_argument("--nproc-per-node", type=positive, metavar="N", help="with --gpu-num 0: processes that share the CPU")
     add_input_size(result)
+    add_tiles(result, "small objects: train on tiles of this side (validation merges them); the checkpoint remembers it")
     result.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")

@@ -39,6 +39,7 @@ def register(purpose="This command"):
         metrics,
         mixing,
         progress,
+        replicas,
         seeding,
         test_loop,
         train_loop,

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import math
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -23,9 +24,9 @@ def read_config(path):
         raise TemplateError(f"{path}: cannot be read as an mmengine config: {type(error).__name__}: {error}") from error
 
 
-def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None,
+def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None, tiles=False,
                  learning_rate=None, usual_rate=None, usual_batch=None, start=None, num_workers=None, seed=None,
-                 tensorboard_dir=None, overrides=None, **recipe):
+                 tensorboard_dir=None, overrides=None, processes=1, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -36,6 +37,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         output: Folder of checkpoints and logs.
         epochs, batch_size: Numbers of the run.
         val_polygons: The validation annotations as polygons, for the validation loss; `val_json` when None.
+        tiles: `train_json` and `val_polygons` are of tiles; detections are merged and scored on the images of `val_json`.
         learning_rate: The rate as it is, whatever the batch.
         usual_rate: The rate when none is asked for; the config's when None.
         usual_batch: The batch that this rate is meant for; the config's when None.
@@ -44,6 +46,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         seed: Seed of everything random; mmengine picks one when None.
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
         overrides: Dotted key → value, from `--cfg-options`; every key must exist.
+        processes: That train together, each with batches of `batch_size`.
         recipe: Arguments of `set_recipe`.
 
     Raises:
@@ -57,17 +60,22 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         usual_rate, usual_batch = None, cfg[start].batch_size
         recipe = use_start_recipe(cfg, start, recipe)
     set_recipe(cfg, **recipe)
-    set_rate(cfg, learning_rate, usual_rate, usual_batch)
+    set_rate(cfg, learning_rate, usual_rate, usual_batch, processes)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_dataloader.dataset.update(ann_file=str(val_polygons or val_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_evaluator.ann_file = str(val_json)
+    if tiles:
+        set_tiles(cfg, cfg.train_dataloader, cfg.val_dataloader)
+        cfg.val_evaluator.tiles = str(val_polygons)
     cfg.work_dir = str(output)
+    if processes > 1:
+        share(cfg)
     cfg.randomness = dict(seed=seed)
     apply_overrides(cfg, overrides or {})
     passes = cfg.train_dataloader.dataset.get("times", 1)
-    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / cfg.train_dataloader.batch_size))
+    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / processes / cfg.train_dataloader.batch_size))
     for backend in cfg.visualizer.vis_backends:
         if backend.type == "TensorboardVisBackend" and tensorboard_dir:
             backend.save_dir = str(tensorboard_dir)
@@ -76,6 +84,26 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     for unused in ("test_dataloader", "test_evaluator", "test_cfg"):
         cfg.pop(unused, None)
     return cfg
+
+
+def share(cfg):
+    """Let several processes train together; on a CPU they have no device of their own."""
+    from torch.cuda import device_count
+    cfg.model_wrapper_cfg = dict(type="EqualReplicas", forward_sync_buffers=False)
+    if not device_count():
+        cfg.model_wrapper_cfg.device_ids = None
+    cfg.val_dataloader.sampler.round_up = False  # no image is counted twice
+    cfg.val_evaluator.collect_dir = str(Path(cfg.work_dir) / ".results")
+
+
+def set_tiles(cfg, *loaders):
+    """Let loaders read tiles (`coco.tiled`), and training leave alone what lies mostly on a crowd: pieces of cut objects."""
+    for loader in loaders:
+        for step in innermost(loader.dataset).pipeline:
+            if step.type == "LoadImageFromFile":
+                step.type = "LoadTile"
+    for part in (cfg.model.train_cfg.rpn, cfg.model.train_cfg.rcnn):
+        part.assigner.ignore_iof_thr = 0.5
 
 
 def use_start_recipe(cfg, name, asked):
@@ -98,7 +126,7 @@ def use_start_recipe(cfg, name, asked):
     return {**asked, **usual}
 
 
-def set_rate(cfg, asked, usual, usual_batch):
+def set_rate(cfg, asked, usual, usual_batch, processes=1):
     """Set the learning rate: `asked`, or the config's scaled from `usual_batch` to the images per update.
 
     SGD's rate grows with the batch (Goyal et al. 2017, arXiv 1706.02677), Adam's with its square root (Malladi et al. 2022,
@@ -112,7 +140,8 @@ def set_rate(cfg, asked, usual, usual_batch):
         raise TemplateError(f"model.py: optim_wrapper.optimizer.lr is {optimizer.lr:g} ({optimizer.type}), but "
                             f"base_learning_rate in template.yaml is {usual:g}: write the same in both, or pass "
                             "--base-learning-rate")
-    ratio = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) / usual_batch
+    images = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) * processes
+    ratio = images / usual_batch
     optimizer.lr = asked or optimizer.lr * (ratio ** 0.5 if "Adam" in optimizer.type else ratio)
 
 

@@ -73,6 +73,13 @@ def test_folder_in_order_whatever_the_number_of_requests(model, photos, tmp_path
     assert [name for name in ("FPS", "Latency", *STAGES, f"{len(LEVELS)} frames") if name not in out] == []
 
 
+def test_tiles_find_what_each_part_of_a_picture_shows(model, photos, tmp_path):
+    assert main(["-m", model, "-i", str(photos), "--no_show", "-t", "0.3", "--tile", "96",
+                 "--save-json", str(tmp_path / "o.jsonl")]) == 0
+    lines = read_lines(tmp_path / "o.jsonl")
+    assert [[item["box"] for item in line["objects"]] for line in lines] == [[[24, 24, 72, 72], [72, 24, 120, 72]]] * len(LEVELS)
+
+
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
 def test_video_is_tracked_and_saved(model, video, tmp_path, suffix):
     assert main(["-m", model, "-i", video, "--no_show", "-t", "0.3", "-o", str(tmp_path / f"o{suffix}"), "--show_boxes",
