@@ -79,7 +79,7 @@ def test_no_image_is_counted_twice(uninterrupted, work, data):  # noqa: F811
 def test_the_rate_is_that_of_the_images_of_all(config_480, optimizer, ratio):
     rates = []
     for processes in (1, 2):
-        config_480.optim_wrapper.optimizer.type = optimizer
+        config_480.optim_wrapper.optimizer.update(type=optimizer, lr=0.01)
         set_rate(config_480, None, 0.01, 4, processes)
         rates.append(config_480.optim_wrapper.optimizer.lr)
     assert rates[1] / rates[0] == pytest.approx(ratio)
