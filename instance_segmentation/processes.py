@@ -59,6 +59,8 @@ def launch(number, work_dir, options):
         except SignalException as ended:
             raise KeyboardInterrupt if ended.sigval == signal.SIGINT else SystemExit(128 + ended.sigval) from None
         except ChildFailedError as failed:
+            if failed.get_first_failure()[1].exitcode == 130:
+                raise KeyboardInterrupt from None
             raise _cause(Path(folder), failed, number) from None
         return pickle.loads((Path(folder) / "result").read_bytes())
 

@@ -16,6 +16,10 @@ class EqualReplicas(MMDistributedDataParallel):
     from a loss (a bad step, an end), all decide.
     """
 
+    def __init__(self, module, **options):
+        # FastSteps wants this layout; changed later, DistributedDataParallel would mix up the elements of gradients
+        super().__init__(module=module.to(memory_format=torch.channels_last), **options)
+
     def no_sync(self):
         """Average gradients that are accumulated (`--accumulate`) at every step: process 0 may save them in between."""
         return nullcontext()
