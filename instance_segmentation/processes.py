@@ -102,8 +102,10 @@ def joined():
         torch.distributed.init_process_group("gloo")
     if get_rank():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
-    yield
-    torch.distributed.destroy_process_group()
+    try:
+        yield
+    finally:  # gloo's threads abort a process that ends without
+        torch.distributed.destroy_process_group()
 
 
 def from_first(make):

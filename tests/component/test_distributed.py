@@ -92,7 +92,7 @@ def test_a_bad_step_of_one_is_one_of_all_and_a_dead_one_ends_all(work, data, tmp
     text = capfd.readouterr().out
     assert text.count("Bad step") == 1 and "the loss is nan at step 2" in text and "back to step 0" in text
     named = text[text.index("Bad step"):].split("): back")[0]
-    assert named.count(".jpg") == 2  # each process's
+    assert named.count(".jpg") >= 2  # each process's, and those that were mixed into them
     first, second = (digests(tmp_path, rank) for rank in (0, 1))
     assert first == second and [line.split()[0] for line in first] == ["1", "1", "2"]
     assert state(tmp_path)["message_hub"]["runtime_info"]["halvings"] == 1
