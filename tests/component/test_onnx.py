@@ -35,7 +35,7 @@ def test_gate_passed_with_boxes_within_a_thousandth_of_a_pixel(exported):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter
 def test_sure_scores_are_rounded_as_by_torch():
-    """Near 1 only few float32 numbers are left; ONNX Runtime's own Sigmoid falls in places, and rounds a third of them otherwise."""
+    """Near 1 only few float32 numbers are left; ONNX Runtime's own Sigmoid falls in places and rounds a third otherwise."""
     import io
 
     from instance_segmentation.ir.onnx_graph import ExactSigmoid
