@@ -2,8 +2,30 @@
 
 import difflib
 import re
+from dataclasses import dataclass, field
 
 from instance_segmentation.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing that was found, for people and for JSON.
+
+    Attributes:
+        level: "problem": training refuses the data; "warning": it runs, but learns or scores worse; "note": handled by a rule.
+        where: Split or file.
+        text: What was found, with its count and the first example.
+        remedy: What to do about it; empty where nothing needs doing.
+        count: How often.
+        items: All of them, where they are known: names, or pairs of names.
+    """
+
+    level: str
+    where: str
+    text: str
+    remedy: str = ""
+    count: int = 1
+    items: list = field(default_factory=list)
 
 
 class Findings:
@@ -38,6 +60,11 @@ class Findings:
     def notes(self):
         """Sentences in the order in which their kinds were met."""
         return [_spell(*item) for item in self._notes.items()]
+
+    def listed(self, where):
+        """Return every kind as a `Finding`; a sentence is "what; remedy"."""
+        return [_listed(level, where, *kind) for level, kinds in (("problem", self._problems), ("note", self._notes))
+                for kind in kinds.items()]
 
 
 def raise_problems(all_findings):
@@ -77,3 +104,8 @@ def _spell(sentence, counted):
     if not example:
         return text
     return f"{text} ({example})" if count == 1 else f"{text} (first: {example})"
+
+
+def _listed(level, where, sentence, counted):
+    what, _, remedy = sentence.partition("; ")
+    return Finding(level, where, _spell(what, counted), remedy, counted[0])
