@@ -43,8 +43,8 @@ def _leaks(pairs):
     if not pairs:
         return []
     text = f"{spelled(len(pairs), 'image')} of val in train too, byte for byte (first: {_pair(pairs[0])})"
-    return [Finding("warning", "train and val", text, "a score on images that were trained on says nothing: take them out of one of"
-                    " the two; --fix takes them out of train", len(pairs), pairs)]
+    return [Finding("warning", "train and val", text, "a score on images that were trained on says nothing: take them out of one"
+                    " split; --fix takes them out of train", len(pairs), pairs)]
 
 
 def look_alikes(train, val, known, progress):
@@ -68,8 +68,8 @@ def look_alikes(train, val, known, progress):
         findings.append(Finding("problem", "train and val", text, "export or copy again", len(broken), broken))
     if pairs:
         text = f"{spelled(len(pairs), 'image')} of val like one of train (first: {_pair(pairs[0])})"
-        findings.append(Finding("warning", "train and val", text, "look at the pairs, which --save-json lists; pictures of one scene"
-                                " belong into one split", len(pairs), pairs))
+        findings.append(Finding("warning", "train and val", text, "look at the pairs (--save-json lists them): pictures of one"
+                                " scene belong in one split", len(pairs), pairs))
     return findings, set(broken)
 
 
@@ -121,6 +121,6 @@ def small_objects(suggestion, split):
     """
     if suggestion.tile_px is None:
         return []
-    text = (f"{suggestion.too_small[suggestion.template]:.0%} of the objects are below {SMALLEST_PX:.1f}×{SMALLEST_PX:.1f} px at the"
-            f" input of {suggestion.template}, too small to be learnt (at most {TOLERATED:.0%} should be)")
+    text = (f"{suggestion.too_small[suggestion.template]:.0%} of the objects are below {SMALLEST_PX:.1f}×{SMALLEST_PX:.1f} px at"
+            f" the input of {suggestion.template}, too small to be learnt (at most {TOLERATED:.0%} should be)")
     return [Finding("warning", split, text, f"train, evaluate and run with --tile {suggestion.tile_px}")]

@@ -76,8 +76,8 @@ def check_data(data=None, *, train_ann_files=None, train_data_roots=None, val_an
     if save_json:
         write_metrics_json(save_json, _record(checkup))
     if checkup.count("problem") and not fix:
-        raise DatasetError(f"{spelled(checkup.count('problem'), 'problem')}: training refuses this data. Correct it, or let --fix DIR"
-                           " write a copy without what is wrong")
+        raise DatasetError(f"{spelled(checkup.count('problem'), 'problem')}: training refuses this data. Correct it, or let --fix"
+                           " DIR write a copy without what is wrong")
     if strict and checkup.count("warning"):
         raise DatasetError(f"{spelled(checkup.count('warning'), 'warning')}, and --strict was given")
     return checkup

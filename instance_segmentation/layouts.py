@@ -99,19 +99,31 @@ def image_root(json_file, folder):
 
 def _divide(json_file, root, folder, target, seed):
     content = _load(json_file)
-    images = sorted(content["images"], key=lambda image: image["id"])
-    if len(images) < 2:
-        raise DatasetError(f"{json_file}: {len(images)} image; at least 2 are needed, to train and to validate on")
-    random.Random(seed).shuffle(images)
-    count = max(1, round(VALIDATION_SHARE * len(images)))
+    train, val = divided(sorted(content["images"], key=lambda image: image["id"]), json_file, seed)
     target.mkdir(parents=True, exist_ok=True)
-    for name, part in (("val", images[:count]), ("train", images[count:])):
+    for name, part in (("val", val), ("train", train)):
         ids = {image["id"] for image in part}
         kept = [item for item in content.get("annotations", []) if item["image_id"] in ids]
         (target / f"{name}.json").write_bytes(msgspec.json.encode({**content, "images": part, "annotations": kept}))
-    found = (f"{_short(json_file, folder)}: {len(images) - count} images to train, {count} to validate on "
+    found = (f"{_short(json_file, folder)}: {len(train)} images to train, {len(val)} to validate on "
              f"(divided at random, seed {seed})")
     return Splits(target / "train.json", root, target / "val.json", root, found)
+
+
+def divided(images, source, seed=0):
+    """Divide a list of images at random; the same seed divides the same way.
+
+    Returns:
+        (images to train, images to validate on).
+
+    Raises:
+        DatasetError: There are too few; the message names `source`.
+    """
+    if len(images) < 2:
+        raise DatasetError(f"{source}: {len(images)} image; at least 2 are needed, to train and to validate on")
+    images = random.Random(seed).sample(images, len(images))
+    count = max(1, round(VALIDATION_SHARE * len(images)))
+    return images[count:], images[:count]
 
 
 def _looks_like_coco(path):

@@ -98,14 +98,19 @@ def _count(kinds, sentence, example, count):
         kinds[sentence] = [count, example() if callable(example) else example]
 
 
-def _spell(sentence, counted):
-    count, example = counted
-    text = re.sub(r"(\w+)\|(\w+)", r"\1" if count == 1 else r"\2", sentence).replace("{n}", f"{count:,}")
+def counted(sentence, count):
+    """Return a sentence for a count: ``{n}`` and ``one|many`` filled in."""
+    return re.sub(r"(\w+)\|(\w+)", r"\1" if count == 1 else r"\2", sentence).replace("{n}", f"{count:,}")
+
+
+def _spell(sentence, kind):
+    count, example = kind
+    text = counted(sentence, count)
     if not example:
         return text
     return f"{text} ({example})" if count == 1 else f"{text} (first: {example})"
 
 
-def _listed(level, where, sentence, counted):
+def _listed(level, where, sentence, kind):
     what, _, remedy = sentence.partition("; ")
-    return Finding(level, where, _spell(what, counted), remedy, counted[0])
+    return Finding(level, where, _spell(what, kind), counted(remedy, kind[0]), kind[0])

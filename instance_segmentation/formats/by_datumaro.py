@@ -1,0 +1,100 @@
+"""VOC with its masks, and CVAT's XML, read by datumaro."""
+
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from instance_segmentation.errors import DatasetError, MissingExtraError
+from instance_segmentation.formats import SPLITS, LabelledData, LabelledImage, Shape, corners
+
+NO_OBJECTS = ("background", "ignored")  # of VOC's colours; the second is the rim around each object
+LEFT_OUT = '{n} shape|shapes of the type "{type}", which has no area or is turned'
+
+
+def find_voc(source):
+    """The folder with ImageSets and SegmentationObject; None when there is none."""
+    return next((path.parent for path in sorted([*source.glob("SegmentationObject"), *source.glob("*/*/SegmentationObject"),
+                                                 *source.glob("*/SegmentationObject")])), None)
+
+
+def find_cvat(source):
+    """The XML file of CVAT, "CVAT for images" or "for video"; None when there is none."""
+    files = [source] if source.is_file() else sorted(source.glob("*.xml"))
+    return next((path for path in files if b"<annotations>" in path.read_bytes()[:1000]), None)
+
+
+def read_voc(source):
+    """Read the instance masks of a VOC folder; raises as `_read`."""
+    data = _read(find_voc(source), "voc_instance_segmentation")
+    if {"train", "val"} <= set(data.splits):
+        data.splits.pop("trainval", None)  # the two together
+    return data
+
+
+def read_cvat(source):
+    """Read polygons, masks and boxes of CVAT's XML file, whose images lie beside it or in images/; raises as `_read`."""
+    return _read(find_cvat(source), "cvat")
+
+
+def _read(path, name):
+    """Read a data set by datumaro.
+
+    Returns:
+        LabelledData.
+
+    Raises:
+        DatasetError: datumaro cannot read it.
+        MissingExtraError: datumaro is not installed.
+    """
+    try:
+        import datumaro
+        from datumaro.components.errors import DatumaroError
+    except ImportError as error:
+        raise MissingExtraError("import", "Reading VOC and CVAT annotations") from error
+    try:
+        dataset = datumaro.Dataset.import_from(str(path), name)
+        names = [label.name for label in dataset.categories()[datumaro.AnnotationType.label]]
+        data = LabelledData([label for label in names if label not in NO_OBJECTS])
+        for item in dataset:
+            split = SPLITS.get(item.subset, item.subset if item.subset == "trainval" else "all")
+            data.splits.setdefault(split, []).append(_image(item, names, data))
+    except (DatumaroError, OSError) as error:
+        raise DatasetError(f"{path}: datumaro cannot read it as {name}: {error.__cause__ or error}") from error
+    return data
+
+
+def _image(item, names, data):
+    if item.media is None or not getattr(item.media, "path", None) or not Path(item.media.path).is_file():
+        raise DatasetError(f"the image of {item.id} was not found. Export again with images, or put them where that export has"
+                           " them")
+    height, width = item.media.size
+    shapes, grouped = [], {}
+    masks = any(annotation.type.name == "mask" for annotation in item.annotations)
+    for annotation in item.annotations:
+        kind = annotation.type.name
+        if annotation.attributes.get("outside") or names[annotation.label] in NO_OBJECTS or masks and kind == "bbox":
+            continue  # a track that has left the picture; VOC's rim; the box of a mask
+        segmentation, key = _segmentation(annotation, kind), (names[annotation.label], annotation.group)
+        if segmentation is None:
+            data.left_out[LEFT_OUT.replace("{type}", kind)] += 1
+        elif kind == "polygon" and key in grouped:
+            grouped[key].segmentation.extend(segmentation)
+        else:
+            shapes.append(Shape(names[annotation.label], segmentation, is_box=kind == "bbox"))
+            if kind == "polygon" and annotation.group:
+                grouped[key] = shapes[-1]
+    return LabelledImage(Path(item.media.path), int(width), int(height), shapes)
+
+
+def _segmentation(annotation, kind):
+    """What an annotation covers, as COCO writes it; None for lines, points and turned boxes."""
+    if kind == "polygon":
+        return [[float(value) for value in annotation.points]]
+    if kind == "bbox":
+        left, top, width, height = annotation.get_bbox()
+        return corners(left, top, left + width, top + height)
+    if kind == "mask":
+        mask = np.asfortranarray(annotation.image, np.uint8)
+        return {"size": list(mask.shape), "counts": coco_mask.encode(mask)["counts"].decode("ascii")}
+    return None
