@@ -112,7 +112,7 @@ def _check(job):
         with Image.open(image["file_name"]) as picture:
             if picture.format not in _READ_BY_OPENCV:
                 return _Fault("{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}")
-            size, turn = picture.size, orientation(picture)
+            size, oriented, turn = picture.size, oriented_size(picture), orientation(picture)
             if decode:
                 picture.draft("RGB", (1, 1))  # JPEG: decode at 1/8 size; the whole stream is still read
                 picture.load()
@@ -120,7 +120,7 @@ def _check(job):
         return _Fault(None)
     except UNREADABLE as error:
         return _Fault("{n} image|images cannot be decoded; export or copy again", f": {str(error).splitlines()[0]:.80}")
-    oriented, expected = oriented_size(size, turn), (image["width"], image["height"])
+    expected = image["width"], image["height"]
     if oriented == expected:
         return _Fault(UPSIDE_DOWN) if turn in range(2, 9) and size == expected else None
     detail = f" is {oriented[0]}x{oriented[1]}, the json says {expected[0]}x{expected[1]}"
@@ -133,13 +133,13 @@ def _check(job):
 
 
 def orientation(picture):
-    """Return the EXIF orientation, 1 to 8, by which OpenCV turns this open image when it loads it."""
+    """Return the EXIF orientation, 1 to 8, by which OpenCV turns an opened Pillow image when it loads it."""
     return picture.getexif().get(ORIENTATION, 1) if picture.format in _ORIENTED_BY_OPENCV else 1
 
 
-def oriented_size(size_wh, turn):
-    """Return (width, height) in px as OpenCV loads the image: EXIF orientations 5 to 8 lie on their side."""
-    return size_wh[::-1] if turn in (5, 6, 7, 8) else size_wh
+def oriented_size(picture):
+    """Return (width, height) of an opened Pillow image as OpenCV loads it: EXIF orientations 5 to 8 lie on their side."""
+    return picture.size[::-1] if orientation(picture) in (5, 6, 7, 8) else picture.size
 
 
 def _hint(image, root):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.coco.images import UNREADABLE, orientation, oriented_size
+from instance_segmentation.coco.images import UNREADABLE, oriented_size
 from instance_segmentation.errors import DatasetError
 from instance_segmentation.formats import IMAGE_SUFFIXES, SPLITS, LabelledData, LabelledImage, Shape, corners
 
@@ -43,7 +43,7 @@ def read_labelme(source):
             width, height = content.get("imageWidth"), content.get("imageHeight")
             if not (width and height):
                 with Image.open(path) as picture:
-                    width, height = oriented_size(picture.size, orientation(picture))
+                    width, height = oriented_size(picture)
             shapes = _shapes(content["shapes"], (height, width), data)
         except (KeyError, TypeError, IndexError, binascii.Error, *UNREADABLE) as error:
             raise DatasetError(f"{file}: not as labelme writes it ({type(error).__name__}: {error}). Save it with labelme again"

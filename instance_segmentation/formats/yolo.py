@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from instance_segmentation.coco.images import orientation, oriented_size
+from instance_segmentation.coco.images import oriented_size
 from instance_segmentation.errors import DatasetError
 from instance_segmentation.formats import IMAGE_SUFFIXES, SPLITS, LabelledData, LabelledImage, Shape, corners
 
@@ -60,7 +60,7 @@ def _images(file, config, folders):
 def _read_image(path, labels, data):
     try:
         with Image.open(path) as picture:
-            width, height = oriented_size(picture.size, orientation(picture))
+            width, height = oriented_size(picture)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}. Export or copy it again") from error
     file = _label_file(path)

@@ -16,6 +16,8 @@ from instance_segmentation.coco.copies import same_files, similar_pictures
 from instance_segmentation.coco.masks import to_rle
 from instance_segmentation.object_sizes import SMALLEST_PX, TOLERATED, suggest
 
+NEXT = "Next        instseg new efficientnet_b2b-mask_rcnn-480x480 my_work; python my_work/train.py"
+
 
 @pytest.fixture
 def data(sample_data, tmp_path):
@@ -54,7 +56,7 @@ def test_good_data_gets_a_table_a_template_and_the_next_command(data, capsys):
     code, out, err = check(capsys, data, "--save-json", data / "findings.json")
     assert (code, err) == (0, "")
     assert "PROBLEM" not in out and "Template    efficientnet_b2b-mask_rcnn-480x480; objects too small" in out
-    assert f"instseg new efficientnet_b2b-mask_rcnn-480x480 my_work; python my_work/train.py --train-ann-files {data}/train.json" in out
+    assert f"{NEXT} --train-ann-files {data}/train.json" in out
     record = json.loads((data / "findings.json").read_text())
     assert record["data"]["val"]["images"] == 4 and record["fixed"] == {}
     truth = json.loads((data / "train.json").read_text())
@@ -129,7 +131,7 @@ def test_images_of_val_in_train_are_paired_and_fixed(data, capsys, tmp_path):
     fixed = read_annotations([tmp_path / "fixed" / "train.json"], "/")
     assert {image["file_name"] for image in fixed.images} == {str(data / "train" / name) for name in [*own, "alike.jpg"]}
     assert len(read_annotations([tmp_path / "fixed" / "val.json"], "/").images) == 4
-    assert f"Next        instseg new efficientnet_b2b-mask_rcnn-480x480 my_work; python my_work/train.py --train-ann-files {tmp_path}" in out
+    assert f"{NEXT} --train-ann-files {tmp_path / 'fixed' / 'train.json'} --train-data-roots / " in out
 
 
 def test_only_files_of_one_size_are_read_and_compared(tmp_path, monkeypatch):
@@ -191,7 +193,8 @@ def test_two_images_with_one_id_are_both_left_out(data):
 
 def test_nothing_to_repair_is_an_error(data, capsys, tmp_path):
     (data / "train.json").write_text("{")
-    code, _, err = check(capsys, "--train-ann-files", data / "train.json", "--train-data-roots", data / "train", "--fix", tmp_path / "x")
+    flags = "--train-ann-files", data / "train.json", "--train-data-roots", data / "train"
+    code, _, err = check(capsys, *flags, "--fix", tmp_path / "x")
     assert code == 1 and "nothing of train can be kept" in err and "is not valid JSON" in err
     assert not (tmp_path / "x").exists()
 
