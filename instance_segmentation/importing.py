@@ -84,7 +84,7 @@ def _with_validation(splits, source):
         raise DatasetError(f"{source}: it has no image")
     if "val" in splits:
         return splits
-    rest = next(name for name in ("train", "trainval", "all", "test") if name in splits)
+    rest = next(name for name in ("train", "all", "test") if name in splits)
     train, val = divided(sorted(splits[rest], key=lambda image: image.path), source)
     others = {"test": splits["test"]} if "test" in splits and rest != "test" else {}
     return {"train": train, "val": val, **others}

@@ -9,6 +9,7 @@ from instance_segmentation.errors import DatasetError, MissingExtraError
 from instance_segmentation.formats import SPLITS, LabelledData, LabelledImage, Shape, corners
 
 NO_OBJECTS = ("background", "ignored")  # of VOC's colours; the second is the rim around each object
+NO_INSTANCES = "{n} region|regions of a class in an image that SegmentationObject lacks: where one object ends is unknown"
 LEFT_OUT = '{n} shape|shapes of the type "{type}", which has no area or is turned'
 
 
@@ -26,10 +27,7 @@ def find_cvat(source):
 
 def read_voc(source):
     """Read the instance masks of a VOC folder; raises as `_read`."""
-    data = _read(find_voc(source), "voc_instance_segmentation")
-    if {"train", "val"} <= set(data.splits):
-        data.splits.pop("trainval", None)  # the two together
-    return data
+    return _read(find_voc(source), "voc_segmentation")
 
 
 def read_cvat(source):
@@ -56,27 +54,30 @@ def _read(path, name):
         dataset = datumaro.Dataset.import_from(str(path), name)
         names = [label.name for label in dataset.categories()[datumaro.AnnotationType.label]]
         data = LabelledData([label for label in names if label not in NO_OBJECTS])
+        parted = {"train", "val"} <= set(dataset.subsets())
         for item in dataset:
-            split = SPLITS.get(item.subset, item.subset if item.subset == "trainval" else "all")
-            data.splits.setdefault(split, []).append(_image(item, names, data))
+            if parted and item.subset == "trainval":
+                continue  # VOC's name for the two together
+            data.splits.setdefault(SPLITS.get(item.subset, "all"), []).append(_image(item, names, data, instances_only=name == "voc_segmentation"))
     except (DatumaroError, OSError) as error:
         raise DatasetError(f"{path}: datumaro cannot read it as {name}: {error.__cause__ or error}") from error
     return data
 
 
-def _image(item, names, data):
+def _image(item, names, data, instances_only):
     if item.media is None or not getattr(item.media, "path", None) or not Path(item.media.path).is_file():
         raise DatasetError(f"the image of {item.id} was not found. Export again with images, or put them where that export has"
                            " them")
     height, width = item.media.size
     shapes, grouped = [], {}
-    masks = any(annotation.type.name == "mask" for annotation in item.annotations)
     for annotation in item.annotations:
         kind = annotation.type.name
-        if annotation.attributes.get("outside") or names[annotation.label] in NO_OBJECTS or masks and kind == "bbox":
-            continue  # a track that has left the picture; VOC's rim; the box of a mask
+        if annotation.attributes.get("outside") or names[annotation.label] in NO_OBJECTS:
+            continue  # a track that has left the picture
         segmentation, key = _segmentation(annotation, kind), (names[annotation.label], annotation.group)
-        if segmentation is None:
+        if kind == "mask" and instances_only and not annotation.group:
+            data.left_out[NO_INSTANCES] += 1
+        elif segmentation is None:
             data.left_out[LEFT_OUT.replace("{type}", kind)] += 1
         elif kind == "polygon" and key in grouped:
             grouped[key].segmentation.extend(segmentation)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -106,7 +107,7 @@ def test_labelme_files_that_cannot_be_read(tmp_path, capsys, changes, message):
 # YOLO
 
 
-def yolo(folder, images, labels, **config):
+def yolo(folder, images, labels):
     """A data set in Ultralytics' layout; labels {image: lines}."""
     for split, names in images.items():
         for name in names:
@@ -115,8 +116,8 @@ def yolo(folder, images, labels, **config):
                 file = (folder / "labels" / split / name).with_suffix(".txt")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(labels[name])
-    (folder / "data.yaml").write_text(json.dumps(dict(
-        dict(path=".", train="images/train", val="images/val", names={0: "nut", 1: "fig"}), **config)))
+    config = dict(path=".", train="images/train", val="images/val", names={0: "nut", 1: "fig"})
+    (folder / "data.yaml").write_text(yaml.safe_dump(config))
     return folder
 
 
@@ -194,6 +195,9 @@ def test_voc_masks(tmp_path, capsys, datumaro):
         assert len(data.images) == 1 and set(found) == {"dog", "cat"}
         assert np.array_equal(found["dog"], objects == 1) and np.array_equal(found["cat"], objects == 2)
     assert not (tmp_path / "trainval.json").exists()
+    (root / "SegmentationObject" / "a.png").unlink()
+    code, out = imported(capsys, tmp_path, "--save-to", tmp_path / "again")
+    assert code == 0 and "2 regions of a class" in out and "again/train.json: 1 image, 0 objects" in out
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
