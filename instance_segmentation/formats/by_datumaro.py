@@ -9,6 +9,7 @@ from instance_segmentation.errors import DatasetError, MissingExtraError
 from instance_segmentation.formats import SPLITS, LabelledData, LabelledImage, Shape, corners
 
 NO_OBJECTS = ("background", "ignored")  # of VOC's colours; the second is the rim around each object
+UNDECLARED = "{n} shape|shapes of a class that the file does not declare"
 NO_INSTANCES = "{n} region|regions of a class in an image that SegmentationObject lacks: where one object ends is unknown"
 LEFT_OUT = '{n} shape|shapes of the type "{type}", which has no area or is turned'
 
@@ -54,38 +55,39 @@ def _read(path, name):
         dataset = datumaro.Dataset.import_from(str(path), name)
         names = [label.name for label in dataset.categories()[datumaro.AnnotationType.label]]
         data = LabelledData([label for label in names if label not in NO_OBJECTS])
-        parted = {"train", "val"} <= set(dataset.subsets())
+        both = {"train", "val"} <= set(dataset.subsets())
         for item in dataset:
-            if parted and item.subset == "trainval":
-                continue  # VOC's name for the two together
-            data.splits.setdefault(SPLITS.get(item.subset, "all"), []).append(_image(item, names, data, instances_only=name == "voc_segmentation"))
+            if not (both and item.subset == "trainval"):  # VOC's name for the two together
+                image = _image(item, names, data, instances_only=name == "voc_segmentation")
+                data.splits.setdefault(SPLITS.get(item.subset, "all"), []).append(image)
     except (DatumaroError, OSError) as error:
         raise DatasetError(f"{path}: datumaro cannot read it as {name}: {error.__cause__ or error}") from error
     return data
 
 
 def _image(item, names, data, instances_only):
-    if item.media is None or not getattr(item.media, "path", None) or not Path(item.media.path).is_file():
+    path = getattr(item.media, "path", None)
+    if not path or not Path(path).is_file():
         raise DatasetError(f"the image of {item.id} was not found. Export again with images, or put them where that export has"
                            " them")
     height, width = item.media.size
     shapes, grouped = [], {}
     for annotation in item.annotations:
-        kind = annotation.type.name
-        if annotation.attributes.get("outside") or names[annotation.label] in NO_OBJECTS:
+        kind, label = annotation.type.name, UNDECLARED if annotation.label is None else names[annotation.label]
+        if annotation.attributes.get("outside") or label in NO_OBJECTS:
             continue  # a track that has left the picture
-        segmentation, key = _segmentation(annotation, kind), (names[annotation.label], annotation.group)
-        if kind == "mask" and instances_only and not annotation.group:
-            data.left_out[NO_INSTANCES] += 1
+        segmentation = _segmentation(annotation, kind)
+        if label == UNDECLARED or instances_only and not annotation.group:
+            data.left_out[UNDECLARED if label == UNDECLARED else NO_INSTANCES] += 1
         elif segmentation is None:
             data.left_out[LEFT_OUT.replace("{type}", kind)] += 1
-        elif kind == "polygon" and key in grouped:
-            grouped[key].segmentation.extend(segmentation)
+        elif kind == "polygon" and (label, annotation.group) in grouped:
+            grouped[label, annotation.group].segmentation.extend(segmentation)
         else:
-            shapes.append(Shape(names[annotation.label], segmentation, is_box=kind == "bbox"))
+            shapes.append(Shape(label, segmentation, is_box=kind == "bbox"))
             if kind == "polygon" and annotation.group:
-                grouped[key] = shapes[-1]
-    return LabelledImage(Path(item.media.path), int(width), int(height), shapes)
+                grouped[label, annotation.group] = shapes[-1]
+    return LabelledImage(Path(path), int(width), int(height), shapes)
 
 
 def _segmentation(annotation, kind):
