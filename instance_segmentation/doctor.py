@@ -15,6 +15,7 @@ from instance_segmentation.report import progress, say, table, write_metrics_jso
 from instance_segmentation.templates.catalogue import find_template, list_templates
 
 TITLES = {"problem": "PROBLEM", "warning": "Warning", "note": "Note"}
+SHOWN_CLASSES = 20
 ANYWAY = {"problem": "correct it, or let --fix leave it out"}
 
 
@@ -24,6 +25,7 @@ class Checkup:
 
     Attributes:
         sources: Split name, train and val or all → its annotation files and image roots.
+        folder: The folder they were found in, None when they were named.
         splits: Split name → `coco.Annotations` of what has no problem; a split of which nothing is left is missing.
         findings: List of `coco.findings.Finding`.
         unwanted: Split name → paths of images that a repaired copy leaves out.
@@ -32,6 +34,7 @@ class Checkup:
     """
 
     sources: dict
+    folder: Path | None = None
     splits: dict = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     unwanted: dict = field(default_factory=lambda: defaultdict(set))
@@ -69,7 +72,7 @@ def check_data(data=None, *, train_ann_files=None, train_data_roots=None, val_an
     sources = _sources(data, train=(train_ann_files, train_data_roots), val=(val_ann_files, val_data_roots))
     templates = [find_template(template)] if template else list_templates()
     targets = _targets(fix, sources)
-    checkup = _examine(Checkup(sources), classes, templates, similar)
+    checkup = _examine(Checkup(sources, data), classes, templates, similar)
     if fix:
         _write_copy(checkup, targets)
     _tell(checkup)
@@ -159,40 +162,47 @@ def _tell(checkup):
             if finding.level == level:
                 say(title, f"{finding.where}: {finding.text}")
                 if remedy := finding.remedy or ANYWAY.get(level):
-                    say("", f"→ {remedy}")
+                    say(" ", f"→ {remedy}")
     if checkup.suggestion:
-        say("Template", _suggested(checkup.suggestion))
+        _tell_suggestion(checkup.suggestion)
     for name, path in checkup.fixed.items():
         say("Fixed", f"{path}: {checkup.splits[name].summary()}; the images are where they were, untouched")
     say("Result", ", ".join(spelled(checkup.count(level), level) for level in ("problem", "warning") if checkup.count(level))
         or "nothing that stands against training")
-    say("Next", _next(checkup))
+    for number, command in enumerate(_next(checkup)):
+        say(" " if number else "Next", command)
 
 
 def _tell_classes(splits):
     columns = [f"{name} {what}" for name in splits for what in ("objects", "images")]
     counts = [class_counts(annotations) for annotations in splits.values()]
-    table("", ("class", *columns), [(name, *(number for split in counts for number in split[name])) for name in counts[0]])
+    names = sorted(counts[0], key=lambda name: counts[0][name]) if len(counts[0]) > SHOWN_CLASSES else counts[0]
+    table("", ("class", *columns), [(name, *(number for split in counts for number in split[name]))
+                                    for name in list(names)[:SHOWN_CLASSES]])
+    if len(names) > SHOWN_CLASSES:
+        say(" ", f"and {len(names) - SHOWN_CLASSES} classes with more; --save-json lists all")
 
 
-def _suggested(suggestion):
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in suggestion.too_small.items())
-    tile = f" with --tile {suggestion.tile_px}" if suggestion.tile_px else ""
-    return f"{suggestion.template}{tile}; objects too small for it on whole images: {shares}"
+def _tell_suggestion(suggestion):
+    say("Template", suggestion.template + (f" with --tile {suggestion.tile_px}" if suggestion.tile_px else ""))
+    for name, share in suggestion.too_small.items():
+        say(" ", f"{share:.0%} of the objects are too small for {name}" + (" on whole images" if suggestion.tile_px else ""))
 
 
 def _next(checkup):
-    """The command that comes next, as the user would type it."""
+    """The commands that come next, as the user would type them."""
     files = {name: (checkup.fixed[name], "/") if name in checkup.fixed else [",".join(map(str, part)) for part in source]
              for name, source in checkup.sources.items()}
     data = " ".join(f"--{name}-ann-files {quote(str(file))} --{name}-data-roots {quote(str(root))}"
                     for name, (file, root) in files.items())
     if checkup.count("problem") and not checkup.fixed:
-        return "the same command with --fix repaired, or correct the problems and run it again"
+        return ["the same command with --fix repaired, or correct the problems and run it again"]
     if "all" in files:
-        return f"tools/quickstart.sh --data {quote(str(files['all'][1]))} (it sets a fifth of the images aside for validation)"
+        folder = checkup.fixed["all"].parent if checkup.fixed else checkup.folder
+        return [f"tools/quickstart.sh --data {quote(str(folder))} (it sets a fifth of the images aside for validation)"]
     template, tile = (checkup.suggestion.template, checkup.suggestion.tile_px) if checkup.suggestion else ("TEMPLATE", None)
-    return f"instseg new {template} my_work; python my_work/train.py {data}" + (f" --tile {tile}" if tile else "")
+    return [f"instseg new {template} my_work",
+            f"python my_work/train.py --load-weights my_work/snapshot.pth {data}" + (f" --tile {tile}" if tile else "")]
 
 
 def _record(checkup):

@@ -16,7 +16,9 @@ from instance_segmentation.coco.copies import same_files, similar_pictures
 from instance_segmentation.coco.masks import to_rle
 from instance_segmentation.object_sizes import SMALLEST_PX, TOLERATED, suggest
 
-NEXT = "Next        instseg new efficientnet_b2b-mask_rcnn-480x480 my_work; python my_work/train.py"
+TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
+NEXT = (f"Next        instseg new {TEMPLATE} my_work\n"
+        "            python my_work/train.py --load-weights my_work/snapshot.pth")
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def add_to_train(data, name, like):
 def test_good_data_gets_a_table_a_template_and_the_next_command(data, capsys):
     code, out, err = check(capsys, data, "--save-json", data / "findings.json")
     assert (code, err) == (0, "")
-    assert "PROBLEM" not in out and "Template    efficientnet_b2b-mask_rcnn-480x480; objects too small" in out
+    assert "PROBLEM" not in out and f"Template    {TEMPLATE}\n            0% of the objects are too small for {TEMPLATE}\n" in out
     assert f"{NEXT} --train-ann-files {data}/train.json" in out
     record = json.loads((data / "findings.json").read_text())
     assert record["data"]["val"]["images"] == 4 and record["fixed"] == {}
@@ -106,7 +108,7 @@ def test_one_file_alone_is_examined_too(data, capsys):
     (data / "val.json").unlink()
     (data / "train.json").rename(data / "photos.json")
     code, out, _ = check(capsys, data)
-    assert code == 0 and "Data        all 8 images" in out and "sets a fifth of the images aside" in out
+    assert code == 0 and "Data        all 8 images" in out and f"--data {data} (it sets a fifth of the images aside" in out
 
 
 # The same picture in both splits
@@ -259,6 +261,6 @@ def test_small_objects_are_a_warning_with_the_tile(data, capsys):
             x, y = item["bbox"][:2]
             item.update(bbox=[x, y, 3, 3], area=9, segmentation=[[x, y, x + 3, y, x + 3, y + 3, x, y + 3]], iscrowd=0)
     edited(data / "train.json", change)
-    code, out, _ = check(capsys, data, "--template", "efficientnet_b2b-mask_rcnn-480x480")
+    code, out, _ = check(capsys, data, "--template", TEMPLATE)
     assert code == 0 and "100% of the objects are below 17.5×17.5 px" in out
     assert "→ train, evaluate and run with --tile 64" in out and out.rstrip().endswith("--tile 64")
