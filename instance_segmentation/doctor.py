@@ -73,9 +73,10 @@ def check_data(data=None, *, train_ann_files=None, train_data_roots=None, val_an
     templates = [find_template(template)] if template else list_templates()
     targets = _targets(fix, sources)
     checkup = _examine(Checkup(sources, data), classes, templates, similar)
-    if fix:
-        _write_copy(checkup, targets)
     _tell(checkup)
+    _write_copy(checkup, targets)
+    for number, command in enumerate(_next(checkup)):
+        say(" " if number else "Next", command)
     if save_json:
         write_metrics_json(save_json, _record(checkup))
     if checkup.count("problem") and not fix:
@@ -143,17 +144,18 @@ def _compare(checkup, similar):
 
 
 def _write_copy(checkup, targets):
-    """Write what has no problem; images that val has too are left out of train."""
+    """Write and tell what has no problem; images that val has too are left out of train."""
     for name, path in targets.items():
         if name not in checkup.splits:
             reasons = "\n  ".join(finding.text for finding in checkup.findings if finding.where.startswith(name))
             raise DatasetError(f"--fix: nothing of {name} can be kept:\n  {reasons}")
         checkup.splits[name] = checkup.splits[name].without(checkup.unwanted[name])
         checkup.fixed[name] = checkup.splits[name].write(path)
+        say("Written", f"{path}: {checkup.splits[name].summary()}; its images are where they were, untouched")
 
 
 def _tell(checkup):
-    """Print it all, the worst first."""
+    """Print what was found, the worst first."""
     say("Data", " · ".join(f"{name} {annotations.summary()}" for name, annotations in checkup.splits.items()))
     if checkup.splits:
         _tell_classes(checkup.splits)
@@ -165,13 +167,8 @@ def _tell(checkup):
                     say(" ", f"→ {remedy}")
     if checkup.suggestion:
         _tell_suggestion(checkup.suggestion)
-    for name, path in checkup.fixed.items():
-        say("Fixed", f"{path}: {checkup.splits[name].summary()}; the images are where they were, untouched")
     say("Result", ", ".join(spelled(checkup.count(level), level) for level in ("problem", "warning") if checkup.count(level))
         or "nothing that stands against training")
-    for number, command in enumerate(_next(checkup)):
-        say(" " if number else "Next", command)
-
 
 def _tell_classes(splits):
     columns = [f"{name} {what}" for name in splits for what in ("objects", "images")]

@@ -127,7 +127,7 @@ def _check(job):
     if size == expected:
         return _Fault(
             "{n} image|images with an EXIF rotation that the json does not know of: training would turn the image but"
-            " not its objects; remove the tag (exiftool -Orientation= FILE), or turn the objects with instseg check-data --fix",
+            " not its objects; remove the tag (exiftool -Orientation= FILE), or let instseg check-data --fix turn the objects",
             f"{detail}, its size before the rotation", turn)
     return _Fault("{n} image|images has|have another size than the json says", detail)
 
