@@ -1,6 +1,7 @@
 """What a COCO reader cannot see: pictures in both splits, classes with hardly an object, objects too small for the network."""
 
 from collections import Counter, defaultdict
+from pathlib import Path
 
 from instance_segmentation.coco.copies import same_files, similar_pictures
 from instance_segmentation.coco.findings import Finding, spelled
@@ -31,7 +32,7 @@ def same_content(splits, progress):
         repeated = [inside for group in groups if len(inside := [path for path in group if name in homes[path]]) > 1]
         if repeated:
             count = sum(len(inside) - 1 for inside in repeated)
-            text = f"{spelled(count, 'image')} with the same content as another (first: {repeated[0][1]} is {repeated[0][0]})"
+            text = f"{spelled(count, 'image')} with the same content as another (first: {_pair(repeated[0][:2])})"
             findings.append(Finding("warning", name, text, "keep one of each, with all its objects", count, repeated))
     for group in groups:
         trained = next((path for path in group if "train" in homes[path]), None)
@@ -74,7 +75,8 @@ def look_alikes(train, val, known, progress):
 
 
 def _pair(pair):
-    return pair[0] if pair[0] == pair[1] else f"{pair[1]} is {pair[0]}"
+    train, val = ("/".join(Path(path).parts[-2:]) for path in pair)
+    return val if train == val else f"{val} is {train}"
 
 
 def class_counts(annotations):
