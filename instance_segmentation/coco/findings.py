@@ -76,7 +76,7 @@ def raise_problems(all_findings):
             head = f"{findings.source}: {spelled(len(problems), 'problem')}, nothing was started."
             blocks.append("\n  ".join([head, *problems]))
     if blocks:
-        raise DatasetError("\n".join(blocks))
+        raise DatasetError("\n".join([*blocks, "`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong."]))
 
 
 def spelled(count, noun):
