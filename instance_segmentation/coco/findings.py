@@ -76,7 +76,8 @@ def raise_problems(all_findings):
             head = f"{findings.source}: {spelled(len(problems), 'problem')}, nothing was started."
             blocks.append("\n  ".join([head, *problems]))
     if blocks:
-        raise DatasetError("\n".join([*blocks, "`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong."]))
+        blocks.append("`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong.")
+        raise DatasetError("\n".join(blocks))
 
 
 def spelled(count, noun):
