@@ -32,7 +32,7 @@ def same_content(splits, progress):
         repeated = [inside for group in groups if len(inside := [path for path in group if name in homes[path]]) > 1]
         if repeated:
             count = sum(len(inside) - 1 for inside in repeated)
-            text = f"{spelled(count, 'image')} with the same content as another (first: {_pair(repeated[0][:2])})"
+            text = f"{spelled(count, 'image')} with the same content as another (first: {_pair(repeated[0])})"
             findings.append(Finding("warning", name, text, "keep one of each, with all its objects", count, repeated))
     for group in groups:
         trained = next((path for path in group if "train" in homes[path]), None)
@@ -43,7 +43,7 @@ def same_content(splits, progress):
 def _leaks(pairs):
     if not pairs:
         return []
-    text = f"{spelled(len(pairs), 'image')} of val in train too, byte for byte (first: {_pair(pairs[0])})"
+    text = f"{spelled(len(pairs), 'image')} of val in train too, byte for byte: {_listed(map(_pair, pairs))}"
     return [Finding("warning", "train and val", text, "a score on images that were trained on says nothing: take them out of one"
                     " split; --fix takes them out of train", len(pairs), pairs)]
 
@@ -65,17 +65,17 @@ def look_alikes(train, val, known, progress):
     pairs, broken = similar_pictures(firsts, seconds, progress)
     findings = []
     if broken:
-        text = f"{spelled(len(broken), 'image')} that cannot be decoded to the end (first: {broken[0]})"
+        text = f"{spelled(len(broken), 'image')} that cannot be decoded to the end: {_listed(broken)}"
         findings.append(Finding("problem", "train and val", text, "export or copy again", len(broken), broken))
     if pairs:
-        text = f"{spelled(len(pairs), 'image')} of val like one of train (first: {_pair(pairs[0])})"
+        text = f"{spelled(len(pairs), 'image')} of val like one of train: {_listed(map(_pair, pairs))}"
         findings.append(Finding("warning", "train and val", text, "look at the pairs (--save-json lists them): pictures of one"
                                 " scene belong in one split", len(pairs), pairs))
     return findings, set(broken)
 
 
 def _pair(pair):
-    train, val = ("/".join(Path(path).parts[-2:]) for path in pair)
+    train, val = ("/".join(Path(path).parts[-2:]) for path in pair[:2])
     return val if train == val else f"{val} is {train}"
 
 
