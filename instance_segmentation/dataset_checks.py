@@ -19,14 +19,13 @@ def same_content(splits, progress):
         progress: Called as progress(done, total).
 
     Returns:
-        (list of Finding, list of pairs of paths (train, val)).
+        (list of Finding, list of all pairs of paths (train, val) with one content).
     """
     homes = defaultdict(set)
     for name, annotations in splits.items():
         for image in annotations.images:
             homes[image["file_name"]].add(name)
     groups = same_files(list(homes), progress)
-    pairs = [(path, path) for path, names in homes.items() if len(names) > 1]
     findings = []
     for name in splits:
         repeated = [inside for group in groups if len(inside := [path for path in group if name in homes[path]]) > 1]
@@ -34,18 +33,20 @@ def same_content(splits, progress):
             count = sum(len(inside) - 1 for inside in repeated)
             text = f"{spelled(count, 'image')} with the same content as another (first: {_pair(repeated[0])})"
             findings.append(Finding("warning", name, text, "keep one of each, with all its objects", count, repeated))
-    for group in groups:
-        trained = next((path for path in group if "train" in homes[path]), None)
-        pairs += [(trained, path) for path in group if trained and homes[path] == {"val"}]
+    grouped = {path for group in groups for path in group}
+    alone = [[path] for path in homes if path not in grouped]
+    pairs = [(train, val) for group in groups + alone for val in group if "val" in homes[val]
+             for train in group if "train" in homes[train]]
     return findings + _leaks(pairs), pairs
 
 
 def _leaks(pairs):
     if not pairs:
         return []
-    text = f"{spelled(len(pairs), 'image')} of val in train too, byte for byte: {_listed(map(_pair, pairs))}"
+    leaked = len({val for _, val in pairs})
+    text = f"{spelled(leaked, 'image')} of val in train too, byte for byte: {_listed(map(_pair, pairs))}"
     return [Finding("warning", "train and val", text, "a score on images that were trained on says nothing: take them out of one"
-                    " split; --fix takes them out of train", len(pairs), pairs)]
+                    " split; --fix takes them out of train", leaked, pairs)]
 
 
 def look_alikes(train, val, known, progress):

@@ -117,11 +117,12 @@ def test_one_file_alone_is_examined_too(data, capsys):
 def test_images_of_val_in_train_are_paired_and_fixed(data, capsys, tmp_path):
     val = sorted((data / "val").iterdir())
     own = sorted(path.name for path in (data / "train").iterdir())
-    shutil.copy(val[0], data / "train" / "a_copy.png")
+    for name in ("a_copy.png", "copied_again.png"):
+        shutil.copy(val[0], data / "train" / name)
+        add_to_train(data, name, own[0])
     with Image.open(val[1]) as picture:
         smaller = picture.resize((144, 120), Image.Resampling.BICUBIC)
         ImageEnhance.Brightness(smaller).enhance(0.9).save(data / "train" / "alike.jpg", quality=60)
-    add_to_train(data, "a_copy.png", own[0])
     add_to_train(data, "alike.jpg", own[0])
     edited(data / "train.json", lambda document: document["images"][-1].update(width=144, height=120))
     before = digests(data)
@@ -129,7 +130,9 @@ def test_images_of_val_in_train_are_paired_and_fixed(data, capsys, tmp_path):
     assert code == 0 and digests(data) == before
     same, alike = (finding for finding in json.loads((tmp_path / "findings.json").read_text())["findings"]
                    if finding["where"] == "train and val")
-    assert same["items"] == [[str(data / "train" / "a_copy.png"), str(val[0])]] and "byte for byte" in same["text"]
+    assert same["items"] == [[str(data / "train" / name), str(val[0])] for name in ("a_copy.png", "copied_again.png")]
+    assert "1 image of val in train too, byte for byte" in same["text"]
+    assert "Warning     train: 1 image with the same content as another (first: train/copied_again.png is" in out
     assert alike["items"] == [[str(data / "train" / "alike.jpg"), str(val[1])]] and "like one of train" in alike["text"]
     fixed = read_annotations([tmp_path / "fixed" / "train.json"], "/")
     assert {image["file_name"] for image in fixed.images} == {str(data / "train" / name) for name in [*own, "alike.jpg"]}
