@@ -15,8 +15,8 @@ THUMBNAIL_PX = 32
 HASH_BITS_APART = 10
 """Pictures whose hashes differ in at most this many of 64 bits are compared by their thumbnails."""
 LEAST_CORRELATION = 0.9
-"""Of the thumbnails of two pictures that look alike. Copies at half the size, of JPEG quality 30, brighter by 30% or cropped by 2%
-reach 0.92 or more (8 photos); no two of 474 different photos of COCO, Penn-Fudan and strawberries reach more than 0.78."""
+"""Of the thumbnails of two pictures that look alike. Copies at half the size, of JPEG quality 30, brighter by 30% or cropped by
+2% reach 0.92 or more (8 photos); no two different photos with such hashes reach more than 0.78 (474 photos, 112,101 pairs)."""
 _CHUNK = 64  # pictures compared at once with all others, to bound the memory
 
 
@@ -40,7 +40,7 @@ def same_files(paths, progress=None):
 
 
 def similar_pictures(firsts, seconds, progress=None):
-    """Find pictures that look the same at 32×32 pixels: copies that were resized, compressed again, brightened or cropped a little.
+    """Find pictures that look the same at 32×32 px: copies that were resized, compressed again, brightened or cropped a little.
 
     A 64-bit difference hash (Krawetz, "Kind of like that", 2013) finds candidates, the correlation of the thumbnails decides.
 
