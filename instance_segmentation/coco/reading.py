@@ -47,7 +47,8 @@ def salvage_annotations(ann_files, roots, *, classes=None, all_classes=True, pro
     """Read what has no problem, and tell all problems instead of raising them.
 
     Images that are missing, broken or of another size are left out with their objects, and so are objects with a problem;
-    objects whose image has an EXIF rotation that the JSON does not know of are turned with it.
+    objects whose image has an EXIF rotation that the JSON does not know of are turned with it. Files whose categories have a
+    problem are left out.
 
     Args:
         ann_files, roots, classes, all_classes, progress: As of `read_annotations`.
@@ -63,7 +64,7 @@ def salvage_annotations(ann_files, roots, *, classes=None, all_classes=True, pro
         for part in parts:
             part.images = [image for image in part.images if image.get("fault") != 0]
             turn_objects([image for image in part.images if image.get("fault")], part.annotations)
-        readable = [part for part in parts if part.images]
+        readable = [part for part in parts if part.images and not part.unclear]
         return [part.findings for part in parts], _merge(readable, classes, keep_empty=True) if readable and classes else None
 
 
@@ -92,11 +93,15 @@ def category_names(ann_file):
 
 
 class _Part:
-    """What one file gave: `categories` {name: id}, images and annotations with the file's own image ids."""
+    """What one file gave: `categories` {name: id}, images and annotations with the file's own image ids.
+
+    `unclear`: its categories have a problem, so that the class of some object is unknown.
+    """
 
     def __init__(self, path):
         self.findings = Findings(path)
         self.categories = {}
+        self.unclear = False
         self.images = []
         self.annotations = []
         self.counts = {"images": 0, "annotations": 0, "left out": 0}
@@ -108,6 +113,7 @@ def _read_file(path, root, classes, check_images, progress):
     if document is None:
         return part
     names = read_categories(document, part.findings)
+    part.unclear = bool(part.findings.problems)
     part.categories = {name: category_id for category_id, name in names.items()}
     images = read_images(document, root, part.findings)
     part.images = [image for image in images.values() if image]

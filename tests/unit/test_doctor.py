@@ -197,11 +197,16 @@ def test_two_images_with_one_id_are_both_left_out(data):
     assert len(kept.images) == 6
 
 
-def test_nothing_to_repair_is_an_error(data, capsys, tmp_path):
-    (data / "train.json").write_text("{")
+@pytest.mark.parametrize(("spoil", "reason"), [
+    (lambda path: path.write_text("{"), "is not valid JSON"),
+    (lambda path: edited(path, lambda document: document["categories"][1].update(id=document["categories"][0]["id"])),
+     "category id occurs twice"),
+], ids=["cut off", "unclear classes"])
+def test_what_cannot_be_repaired_is_an_error(data, capsys, tmp_path, spoil, reason):
+    spoil(data / "train.json")
     flags = "--train-ann-files", data / "train.json", "--train-data-roots", data / "train"
     code, _, err = check(capsys, *flags, "--fix", tmp_path / "x")
-    assert code == 1 and "nothing of train can be kept" in err and "is not valid JSON" in err
+    assert code == 1 and "nothing of train can be kept" in err and reason in err
     assert not (tmp_path / "x").exists()
 
 
