@@ -53,8 +53,9 @@ def import_data(source, *, format=None, save_to=None, boxes_as_masks=False):
             raise DatasetError(f"{path} exists, and nothing is replaced. Name another folder with --save-to")
     say("Format", format)
     say("Classes", f"{', '.join(data.classes)} ({len(data.classes)})")
-    for name, path in targets.items():
-        content = _coco(splits[name], data, root, boxes_as_masks)
+    contents = {name: _coco(images, data, root, boxes_as_masks) for name, images in splits.items()}
+    for name, content in contents.items():
+        path = targets[name]
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_bytes(msgspec.json.encode(content))

@@ -68,6 +68,11 @@ def test_good_data_gets_a_table_a_template_and_the_next_command(data, capsys):
         assert record["data"]["train"]["classes"][category["name"]] == {"objects": len(ids), "images": len(set(ids))}
 
 
+def test_the_photos_of_the_tutorial_are_good(data_root, capsys):
+    code, out, _ = check(capsys, data_root / "strawberry")
+    assert code == 0 and "train 60 images, 194 objects · val 10 images, 22 objects" in out and "Warning" not in out
+
+
 def test_problems_warnings_and_their_remedies(data, capsys):
     (data / "val" / json.loads((data / "val.json").read_text())["images"][0]["file_name"]).unlink()
 
