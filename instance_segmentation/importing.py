@@ -43,7 +43,7 @@ def import_data(source, *, format=None, save_to=None, boxes_as_masks=False):
         MissingExtraError: VOC and CVAT need the extra `import`.
     """
     source = Path(source).resolve()
-    format = format or _recognised(source)
+    format = _recognised(source, [format] if format else FORMATS)
     data = FORMATS[format][1](source)
     root = source if source.is_dir() else source.parent
     splits = _with_validation(data.splits, source)
@@ -69,13 +69,14 @@ def import_data(source, *, format=None, save_to=None, boxes_as_masks=False):
     return targets
 
 
-def _recognised(source):
+def _recognised(source, names):
+    """The first of the formats by these names that the source has."""
     if not source.exists():
         raise DatasetError(f"{source}: no such file or folder")
-    for name, (find, _, _) in FORMATS.items():
-        if find(source):
+    for name in names:
+        if FORMATS[name][0](source):
             return name
-    listed = "\n".join(f"  {name}: {what}" for name, (_, _, what) in FORMATS.items())
+    listed = "\n".join(f"  {name}: {FORMATS[name][2]}" for name in names)
     raise DatasetError(f"{source}: its format is not recognised. Expected one of:\n{listed}\n"
                        "COCO needs no import: instseg check-data")
 

@@ -240,6 +240,12 @@ def test_the_extra_is_named_when_datumaro_is_missing(tmp_path, capsys, monkeypat
     assert code == 1 and "pip install 'instance-segmentation[import]'" in out
 
 
+def test_a_format_that_it_is_not(tmp_path, capsys):
+    labelme(tmp_path, "a", shape("nut", SHAPE))
+    code, out = imported(capsys, tmp_path, "--format", "voc")
+    assert code == 1 and "Expected one of:\n  voc: the folders ImageSets" in out and "labelme" not in out
+
+
 @pytest.mark.parametrize(("source", "message"), [("", "its format is not recognised. Expected one of:\n  yolo: a data.yaml"),
                                                  ("nowhere", "no such file or folder")], ids=["unknown", "missing"])
 def test_what_is_no_data_set(tmp_path, capsys, source, message):
