@@ -10,6 +10,7 @@ VERBS = {
     "ls": "List the templates, with size, speed and published accuracy.",
     "new": "Make a work dir from a template.",
     "train": "Fine-tune a work dir's network on your classes.",
+    "tune": "Search for the learning rate, epochs and augmentation that find most.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
     "export": "Export a checkpoint to OpenVINO and check that both agree.",
     "convert_to_onnx": "Write a template's or a work dir's network as ONNX.",
