@@ -83,7 +83,7 @@ def search_trials(trials_json, output_png):
     """Draw the segm AP of a search's trials: in their order, and over the learning rate.
 
     Args:
-        trials_json: As `instseg tune` writes it: a list of trials, each with `trial` (its number), `base_learning_rate`, `epochs`,
+        trials_json: As `instseg tune` writes it: a list of trials, each with its number `trial`, `base_learning_rate`, `epochs`,
             `augment`, `segm_ap` (None where there is none) and `state`: complete, pruned or fail.
         output_png: The picture.
     """
@@ -96,11 +96,11 @@ def search_trials(trials_json, output_png):
     left.step([trial["trial"] for trial in complete], list(accumulate((trial["segm_ap"] for trial in complete), max)),
               where="post", color="0.6", label="best so far")
     for augment in dict.fromkeys(trial["augment"] for trial in trials):
+        own = [trial for trial in trials if trial["augment"] == augment]
+        style = dict(s=[10 + 4 * trial["epochs"] for trial in own], label=augment,
+                     edgecolors=["none" if trial["state"] == "complete" else "k" for trial in own])
         for axes, key in ((left, "trial"), (right, "base_learning_rate")):
-            own = [trial for trial in trials if trial["augment"] == augment]
-            sizes = [10 + 4 * trial["epochs"] for trial in own]
-            edges = ["none" if trial["state"] == "complete" else "k" for trial in own]
-            axes.scatter([trial[key] for trial in own], [trial["segm_ap"] for trial in own], sizes, edgecolors=edges, label=augment)
+            axes.scatter([trial[key] for trial in own], [trial["segm_ap"] for trial in own], **style)
     left.set(title="Framed: pruned or failed; larger: more epochs", xlabel="trial", ylabel="segm AP of the best epoch")
     left.legend()
     right.set(xlabel="learning rate", xscale="log")

@@ -1,4 +1,4 @@
-"""The trials of a search: drawn by Optuna, trained one after the other, remembered in its study. Import it where Optuna is there."""
+"""The trials of a search: drawn by Optuna, trained one after the other, remembered in its study. Needs Optuna."""
 
 import json
 import math
@@ -57,8 +57,8 @@ class Search:
             self.study.set_user_attr("options", asked)
         elif other := [key for key in asked.keys() | known.keys() if asked.get(key) != known.get(key)]:
             what = ", ".join(f"{key.replace('_', ' ')} {known.get(key)}, not {asked.get(key)}" for key in sorted(other))
-            raise TrainingError(f"{self.folder}: the search there was begun with {what}; repeat its flags to go on, or name another "
-                                "folder by --save-search-to")
+            raise TrainingError(f"{self.folder}: the search there was begun with {what}; repeat its flags to go on, or name "
+                                "another folder by --save-search-to")
 
     def run(self, trials, end):
         """Make trials until there are so many, or until `end` on the monotonic clock; one that was cut off goes on first."""

@@ -18,8 +18,8 @@ def tune(work_dir, *, trials=20, timeout=None, learning_rates=None, epochs=None,
          gpu_num=None, nproc_per_node=None, **options):
     """Train with one recipe after the other, each in a process of its own, and keep the best one's checkpoint.
 
-    The first recipe is the template's own, the others Optuna proposes. A trial that finds less than the median of the others after
-    as many epochs is ended. All is stored: after a kill or Ctrl-C the same call goes on, in the middle of a trial.
+    The first recipe is the template's own, the others Optuna proposes. A trial that finds less than the median of the others
+    after as many epochs is ended. All is stored: after a kill or Ctrl-C the same call goes on, in the middle of a trial.
 
     Args:
         work_dir: Folder made by `instantiate`.
@@ -38,8 +38,8 @@ def tune(work_dir, *, trials=20, timeout=None, learning_rates=None, epochs=None,
 
     Raises:
         DatasetError, TemplateError, WeightsError, MissingExtraError: No trial can be trained.
-        TrainingError: The search was begun with other options, or is running elsewhere; several trials failed one after the other,
-            or none scored; the disk is full.
+        TrainingError: The search was begun with other options, or is running elsewhere; several trials failed one after the
+            other, or none scored; the disk is full.
         KeyboardInterrupt: After Ctrl-C, when the trial's state was saved.
     """
     work = open_workdir(work_dir)
@@ -63,8 +63,8 @@ def find_space(work, options, processes, learning_rates, epochs, augment):
     """What to draw from, and the template's own recipe as far as it lies within.
 
     Returns:
-        Two dicts with the keys base_learning_rate, epochs and augment. The first holds values; the second the lowest and the highest
-        rate, and lists to choose from.
+        Two dicts with the keys base_learning_rate, epochs and augment. The first holds values; the second the lowest and the
+        highest rate, and lists to choose from.
 
     Raises:
         TemplateError, TrainingError: A value cannot be used, or another option decides what is searched for.
@@ -98,9 +98,10 @@ def usual_rate(work, options, processes):
 
     def rate(asked):
         return train_config(
-            cfg, train_json="", val_json="", images=1, classes=["object"], output="", epochs=1, batch_size=batch or basic.batch_size,
-            learning_rate=asked, usual_rate=basic.base_learning_rate, usual_batch=basic.batch_size, start=start, processes=processes,
-            overrides=options.get("cfg_options"), accumulate=options.get("accumulate")).optim_wrapper.optimizer.lr
+            cfg, train_json="", val_json="", images=1, classes=["object"], output="", epochs=1, learning_rate=asked, start=start,
+            batch_size=batch or basic.batch_size, usual_batch=basic.batch_size, usual_rate=basic.base_learning_rate,
+            processes=processes, overrides=options.get("cfg_options"), accumulate=options.get("accumulate"),
+        ).optim_wrapper.optimizer.lr
 
     if rate(1.0) != 1.0:
         raise TrainingError("--cfg-options: sets the learning rate, which the search decides; leave it out, or give its range by "

@@ -15,11 +15,12 @@ EXAMPLE = """example:
 
 def parser():
     """Build the argument parser; defaults that a template decides are None here."""
-    result = verb_parser("tune", None, "Train with one recipe after the other, the template's first, and keep the checkpoint of the "
-                         "highest segm AP. Optuna draws learning rate, epochs and augmentation; a trial that falls behind is ended. "
-                         "After a kill or Ctrl-C the same command goes on.", EXAMPLE)
+    result = verb_parser("tune", None, "Train with one recipe after the other, the template's first, and keep the checkpoint of "
+                         "the highest segm AP. Optuna draws learning rate, epochs and augmentation; a trial that falls behind is "
+                         "ended. After a kill or Ctrl-C the same command goes on.", EXAMPLE)
     add_run(result)
-    result.add_argument("--batch-size", type=count, metavar="N", help="images per step, of each process (default: the template's)")
+    result.add_argument("--batch-size", type=count, metavar="N",
+                        help="images per step, of each process (default: the template's)")
     search = result.add_argument_group("search")
     search.add_argument("--trials", type=count, default=20, metavar="N",
                         help="how many there shall be in all, those of earlier commands and failed ones included (default: 20)")
