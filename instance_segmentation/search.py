@@ -50,7 +50,8 @@ class Search:
         Raises:
             TrainingError: They are not.
         """
-        lasting = {key: value for key, value in self.options.items() if key != "num_workers"}
+        lasting = {key: value for key, value in self.options.items()
+                   if value is not None and value is not False and key != "num_workers"}
         asked, known = json.loads(json.dumps({**lasting, **self.space}, default=str)), self.study.user_attrs.get("options")
         if known is None:
             self.study.enqueue_trial(first, skip_if_exists=True)

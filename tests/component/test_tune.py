@@ -26,7 +26,7 @@ SPACE = dict(learning_rates=(1e-4, 1e-3), epochs=[2], augment=["light", "mosaic"
 
 
 def search(work, data, folder, **changes):  # noqa: F811
-    fixed = options(data, ema=False, accumulate=None, balance_classes=False)
+    fixed = options(data, ema=False, accumulate=None, balance_classes=False, overlap=0.25)
     fixed = {key: value for key, value in fixed.items() if key not in SPACE}
     return tune(work, **{**fixed, **SPACE, "save_search_to": folder, **changes})
 
@@ -76,7 +76,7 @@ def test_failed_and_pruned_trials_are_recorded_and_the_best_checkpoint_is_kept(w
         "", "failed: the loss is nan", "best", "pruned after epoch 1", "failed: memory is exhausted", ""]
     assert [trial["segm_ap"] for trial in records(tmp_path / "s")] == [0.2, None, 0.5, 0.05, None, 0.3]
     assert (tmp_path / "s" / "trials.png").read_bytes().startswith(b"\x89PNG")
-    assert calls[0]["base_learning_rate"] == pytest.approx(0.001 / 2 ** 0.5) and calls[0]["augment"] == "light", "the usual recipe"
+    assert calls[0]["base_learning_rate"] == pytest.approx(0.001 / 2 ** 0.5) and calls[0]["augment"] == "light", "the usual"
     assert len({call["base_learning_rate"] for call in calls}) == 6
     out = capsys.readouterr().out
     first = next(line for line in out.splitlines() if line.split()[-1:] == ["best"])
@@ -151,7 +151,7 @@ def test_a_trial_that_falls_behind_is_ended(work, sample_data, tmp_path, in_proc
             params=dict(base_learning_rate=1e-3, epochs=4, augment="light"), value=0.9,
             distributions=dict(base_learning_rate=FloatDistribution(1e-4, 1e-3, log=True), epochs=CategoricalDistribution([4]),
                                augment=CategoricalDistribution(["light"])),
-            intermediate_values={epoch: 0.9 for epoch in range(1, 5)}))
+            intermediate_values=dict.fromkeys(range(1, 5), 0.9)))
     search(work, sample_data, tmp_path, trials=4, epochs=[4], augment=["light"])
     assert records(tmp_path)[3]["ended"] == "pruned after epoch 2"
     lines = [json.loads(line) for line in (tmp_path / "trial_004" / "scalars.json").read_text().splitlines()]
