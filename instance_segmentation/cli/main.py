@@ -12,6 +12,7 @@ VERBS = {
     "check-data": "Examine a data set before training, and write a repaired copy.",
     "import-data": "Make COCO of VOC, YOLO, labelme or CVAT annotations.",
     "train": "Fine-tune a work dir's network on your classes.",
+    "tune": "Search for the learning rate, epochs and augmentation that find most.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
     "export": "Export a checkpoint to OpenVINO and check that both agree.",
     "convert_to_onnx": "Write a template's or a work dir's network as ONNX.",

@@ -39,6 +39,7 @@ def register(purpose="This command"):
         metrics,
         mixing,
         progress,
+        pruning,
         replicas,
         seeding,
         test_loop,

@@ -23,8 +23,7 @@ def set_augmentation(cfg, name):
     Raises:
         TemplateError: There is no such augmentation.
     """
-    if name not in AUGMENTATIONS:
-        raise TemplateError(f"--augment: got '{name}', expected one of {', '.join(AUGMENTATIONS)}")
+    check_augmentation(name)
     source = innermost(cfg.train_dataloader.dataset)
     *steps, pack = source.pipeline
     if name == "none":
@@ -37,6 +36,12 @@ def set_augmentation(cfg, name):
         cfg.train_dataloader.dataset.dataset = dict(type="MultiImageMixDataset", dataset=source, pipeline=[*several[name], pack])
     else:
         source.pipeline = [*steps, *([COLOUR] if name == "colour" else []), pack]
+
+
+def check_augmentation(name):
+    """Raise TemplateError when there is no such augmentation."""
+    if name not in AUGMENTATIONS:
+        raise TemplateError(f"--augment: got '{name}', expected one of {', '.join(AUGMENTATIONS)}")
 
 
 def plain(step, input_size):
