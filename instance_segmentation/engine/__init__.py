@@ -40,4 +40,5 @@ def register(purpose="This command"):
         test_loop,
         train_loop,
         val_loop,
+        yolact,
     )

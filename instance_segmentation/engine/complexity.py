@@ -17,9 +17,13 @@ def complexity_gflops(model, size_hw):
     head on as many proposals as the test config keeps, the mask head on as many detections as it keeps.
 
     Args:
-        model: A two-stage mmdet detector.
+        model: A two-stage mmdet detector, or a ContractYOLACT, whose masks are added up by those who read its outputs.
         size_hw: Height and width of the network's input.
     """
+    if not hasattr(model, "roi_head"):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.answer(torch.zeros(1, 3, *size_hw, device=next(model.parameters()).device))
+        return round(counter.get_total_flops() / 1e9, 2)
     head = model.roi_head
     channels = head.bbox_roi_extractor.out_channels
     box, mask = (extractor.roi_layers[0].output_size for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor))

@@ -118,7 +118,7 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     if size_hw is None and mode != "fit_max":
         raise WeightsError(f"{path}: takes images of any size; say which with --fit_window HEIGHT WIDTH, or --fit_max")
     return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits), info.channel_order == "RGB",
-                    options.threshold, info.mask_threshold)
+                    max(options.threshold, info.score_threshold), info.mask_threshold)
 
 
 def _without_background(names, known, path):

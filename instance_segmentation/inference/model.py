@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from instance_segmentation.inference.exported import LoadOptions, assemble, load_exported
 
 
@@ -36,14 +34,13 @@ def _load_checkpoint(path, options, trust):
     import torch
 
     from instance_segmentation.engine.network import load_network
-    from instance_segmentation.inference.contracts import MASK_RCNN
+    from instance_segmentation.ir.graph import family_of, thresholds_of
     from instance_segmentation.ir.info import IrInfo
-    from instance_segmentation.ir.parity_parts import run_checkpoint
+    from instance_segmentation.ir.parity import run_checkpoint
     network = load_network(path, trust=trust)
-
-    def run(tensor):
-        found = run_checkpoint(network, torch.from_numpy(tensor[0]))
-        return dict(boxes=np.concatenate([found.boxes, found.scores[:, None]], 1), labels=found.labels, masks=found.masks)
-    info = IrInfo(network.dataset_meta["classes"], network.input_size, mask_threshold=network.test_cfg.rcnn.mask_thr_binary)
-    shapes = dict(boxes=[-1, 5], labels=[-1], masks=[-1, -1, -1])
-    return assemble(run, MASK_RCNN, shapes, info, network.input_size, options, path)
+    contract, thresholds = family_of(network).CONTRACT, thresholds_of(network)
+    info = IrInfo(network.dataset_meta["classes"], network.input_size, mask_threshold=thresholds.mask,
+                  score_threshold=thresholds.score)
+    shapes = {name: [-1] * rank for name, rank in contract.outputs.items()}
+    return assemble(lambda tensor: run_checkpoint(network, torch.from_numpy(tensor[0])), contract, shapes, info,
+                    network.input_size, options, path)

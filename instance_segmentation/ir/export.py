@@ -15,9 +15,9 @@ from instance_segmentation.errors import ExportError
 from instance_segmentation.ir import parity
 from instance_segmentation.ir.golden import FILES as GOLDEN
 from instance_segmentation.ir.golden import write_golden
-from instance_segmentation.ir.graph import build_ir
+from instance_segmentation.ir.graph import build_ir, family_of, thresholds_of
 from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info, update_info
-from instance_segmentation.ir.parity_parts import as_sent
+from instance_segmentation.ir.parity_mask_rcnn import as_sent
 from instance_segmentation.report import file_record
 
 
@@ -76,7 +76,7 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
     info = describe(model, origin, template, channel_order)
     with beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
         graph = build_ir(model, channel_order)
-        set_rt_info(graph, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
+        set_rt_info(graph, rt_info(info, thresholds_of(model).iou, family_of(model).CONTRACT.model_type))
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
         written, info = read_ir(folder / "model.xml")
         tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
@@ -117,7 +117,7 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
     info, output = replace(describe(model, origin, template, channel_order), **(facts or {})), Path(output)
     with beside(output.parent) as folder:
         proto = build_onnx(model, channel_order)
-        set_metadata(proto, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
+        set_metadata(proto, rt_info(info, thresholds_of(model).iou))
         (folder / output.name).write_bytes(proto.SerializeToString())
         _, info = read_onnx(folder / output.name)
         found = parity.compare(model, parity.OnnxGraph(folder / output.name, channel_order, stage_names(model)), samples,
@@ -130,10 +130,10 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
 
 def describe(model, origin, template, channel_order):
     """The IrInfo of a network."""
-    config = model.test_cfg.rcnn
+    thresholds = thresholds_of(model)
     return IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
-                  confidence_threshold=config.score_thr, score_threshold=config.score_thr, channel_order=channel_order,
-                  mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
+                  confidence_threshold=thresholds.score, score_threshold=thresholds.score, channel_order=channel_order,
+                  mask_threshold=thresholds.mask, size_mp=size_mp(model),
                   complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
 
 

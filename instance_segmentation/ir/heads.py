@@ -1,16 +1,44 @@
 """The three parts of an mmdet Mask R-CNN that are pure tensor code; `ov.convert_model` turns each into a graph.
 
-What lies between them (proposals, RoI features, decoding, NMS) is written in OpenVINO operations in `graph.py`.
+What lies between them (proposals, RoI features, decoding, NMS) is written in OpenVINO operations in `mask_rcnn.py`.
 """
 
 import warnings
 
 import openvino as ov
 import torch
+from openvino import opset13 as op
 from torch import nn
 from torch.nn import functional
 
 from instance_segmentation.ir.neck import lean_neck
+
+
+class Pixels(nn.Module):
+    """mmdet's DetDataPreprocessor as a layer.
+
+    Args:
+        model: mmdet detector with `input_size`.
+        reverse: Whether the image's channels are in the other order than the pipeline's BGR.
+    """
+
+    def __init__(self, model, reverse):
+        super().__init__()
+        self.preprocessor = model.data_preprocessor
+        self.reverse = reverse != self.preprocessor._channel_conversion
+        height, width = model.input_size
+        divisor = self.preprocessor.pad_size_divisor
+        self.padding = (0, -width % divisor, 0, -height % divisor)  # left, right, top, bottom
+
+    def forward(self, image):
+        """Image [1, 3, H, W] in 0…255 → what the backbone takes."""
+        if self.reverse:
+            image = image[:, [2, 1, 0]]
+        if self.preprocessor._enable_normalize:
+            image = (image - self.preprocessor.mean) / self.preprocessor.std
+        if any(self.padding):
+            image = functional.pad(image, self.padding, value=float(self.preprocessor.pad_value))
+        return image
 
 
 class Trunk(nn.Module):
@@ -27,11 +55,7 @@ class Trunk(nn.Module):
         self.model, self.neck = model, model.neck if model.with_neck else nn.Identity()
         if lean:
             self.neck = lean_neck(self.neck)
-        self.preprocessor = model.data_preprocessor
-        self.reverse = reverse != self.preprocessor._channel_conversion
-        height, width = model.input_size
-        divisor = self.preprocessor.pad_size_divisor
-        self.padding = (0, -width % divisor, 0, -height % divisor)  # left, right, top, bottom
+        self.pixels = Pixels(model, reverse)
 
     def forward(self, image):
         """Image [1, 3, H, W] in 0…255 → feature maps, then objectness [1, A, h, w] and deltas [1, 4A, h, w] per level."""
@@ -40,13 +64,7 @@ class Trunk(nn.Module):
 
     def maps(self, image):
         """Feature maps, RPN logits and deltas, a list of each."""
-        if self.reverse:
-            image = image[:, [2, 1, 0]]
-        if self.preprocessor._enable_normalize:
-            image = (image - self.preprocessor.mean) / self.preprocessor.std
-        if any(self.padding):
-            image = functional.pad(image, self.padding, value=float(self.preprocessor.pad_value))
-        features = self.neck(self.model.backbone(image))
+        features = self.neck(self.model.backbone(self.pixels(image)))
         return features, *self.model.rpn_head(features)
 
 
@@ -130,3 +148,18 @@ def feed(model, *sources):
 def outputs_of(model):
     """What the results of a model are computed from."""
     return [result.input_value(0) for result in model.get_results()]
+
+
+def finish(trunk, name, **outputs):
+    """The ov.Model `name` with the image input of the converted `trunk` and these outputs, all of them named."""
+    (image,) = trunk.get_parameters()
+    image.set_friendly_name("image")
+    image.output(0).set_names({"image"})
+    image.set_layout(ov.Layout("NCHW"))
+    results = []
+    for output, node in outputs.items():
+        result = op.result(node)
+        result.set_friendly_name(output)
+        result.output(0).set_names({output})
+        results.append(result)
+    return ov.Model(results, [image], name)

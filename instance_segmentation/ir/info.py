@@ -48,7 +48,7 @@ class IrInfo:
     scale: tuple = ()
 
 
-def rt_info(info, iou_threshold):
+def rt_info(info, iou_threshold, model_type="MaskRCNN"):
     """The `model_info` entries: key → text.
 
     There are no mean and scale values on purpose: they are inside the graph, and Model API would apply them again.
@@ -56,7 +56,8 @@ def rt_info(info, iou_threshold):
 
     Args:
         info: An IrInfo.
-        iou_threshold: IoU of the NMS inside the graph.
+        iou_threshold: IoU of NMS.
+        model_type: What Model API calls it.
     """
     names = list(info.classes)
     ids = [str(index) for index in range(len(names))]
@@ -65,7 +66,7 @@ def rt_info(info, iou_threshold):
                class_thresholds=list(info.class_thresholds), score_threshold=info.score_threshold, runtime=info.runtime,
                size_mp=info.size_mp, complexity_gflops=info.complexity_gflops, origin=info.origin)
     return dict(
-        model_type="MaskRCNN", task_type="instance_segmentation", model_name=info.template,
+        model_type=model_type, task_type="instance_segmentation", model_name=info.template,
         # lists are blank-separated, so no name may hold white space; clients add one to every label, hence the dummy
         labels=" ".join(["otx_empty_lbl", *("_".join(name.split()) for name in names)]),
         label_ids=" ".join(["None", *ids]),

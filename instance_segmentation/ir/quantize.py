@@ -14,7 +14,7 @@ import openvino as ov
 
 from instance_segmentation.errors import ExportError, MissingExtraError
 from instance_segmentation.ir.calibration import read_input
-from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.info import own_facts, update_info
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")

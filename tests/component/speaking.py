@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates" / "custom-instance-segmentation"
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates"
 
 
 def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **overrides):
@@ -19,7 +19,7 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
     Args:
         classes: Class names.
         size_hw: Input height and width.
-        template: `480x480` or `576x576`.
+        template: What the name of its folder ends in, for example `480x480` or `576x576`.
         seed: Of weights and calibration images.
         overrides: Dotted config keys with `__` for the dots, for example `model__test_cfg__rcnn__score_thr=0.3`.
     """
@@ -27,7 +27,8 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
     from instance_segmentation.engine.config import read_config, set_classes, set_input_size
     from instance_segmentation.engine.network import build_network
     register()
-    cfg = read_config(TEMPLATES / f"efficientnet_b2b-mask_rcnn-{template}" / "model.py")
+    (folder,) = TEMPLATES.glob(f"*/*{template}")
+    cfg = read_config(folder / "model.py")
     set_classes(cfg, classes)
     set_input_size(cfg, size_hw)
     cfg.merge_from_dict({key.replace("__", "."): value for key, value in overrides.items()})
@@ -51,14 +52,28 @@ def speak_up(model, images_bgr):
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
     trunk = model.backbone(images)
-    for lateral, level in zip(model.neck.lateral_convs, trunk, strict=True):
+    for lateral, level in zip(model.neck.lateral_convs, trunk[model.neck.start_level:], strict=True):
         _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
     features = model.extract_feat(images)
+    (_speak_up_mask_rcnn if hasattr(model, "roi_head") else _speak_up_yolact)(model, features, images.shape[2:])
+
+
+def _speak_up_yolact(model, features, size_hw):
+    head, protonet = model.bbox_head, model.mask_head.protonet
+    _scale(head.head_convs[0].conv, lambda: [head.head_convs[0](level) for level in features], 1.0)
+    _scale(head.conv_cls, lambda: head(features)[0], 1.5)
+    head.conv_cls.bias[head.num_classes::head.num_classes + 1] += 4  # background
+    _scale(head.conv_reg, lambda: head(features)[1], 1.0)
+    _scale(head.conv_coeff, lambda: [head.conv_coeff(head.head_convs[0](level)) for level in features], 1.0)
+    _scale(protonet[-2], lambda: [protonet[:-1](features[0])], 1.0)
+
+
+def _speak_up_mask_rcnn(model, features, size_hw):
     rpn, heads = model.rpn_head, model.roi_head
     _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)
     _scale(rpn.rpn_cls, lambda: rpn(features)[0], 1.0, -1.0)
     _scale(rpn.rpn_reg, lambda: rpn(features)[1], 0.1)
-    height, width = images.shape[2:]
+    height, width = size_hw
     rois = torch.rand(300, 2, 2) * torch.tensor([width, height])
     rois = torch.cat([torch.zeros(300, 1), rois.amin(1), rois.amax(1) + 8], 1)
     crops = heads.bbox_roi_extractor(features[:heads.bbox_roi_extractor.num_inputs], rois)

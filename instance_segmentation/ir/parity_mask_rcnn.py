@@ -1,4 +1,4 @@
-"""Both sides of the parity gate, whole and in parts.
+"""Both sides of the parity gate for Mask R-CNN, whole and in parts.
 
 When checkpoint and graph keep different ones of nearly equal boxes, each part of the network is compared on its own, with the
 graph's own intermediate result as input, so that no earlier rounding can decide:
@@ -17,21 +17,11 @@ import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 
-from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.onnx_session import OnnxSession
 from instance_segmentation.ir.session import compile_ir
 
 SCORE_EDGE, IOU_EDGE = 1e-6, 1e-3  # rounding of sigmoids, and of decoded boxes' IoU
-
-
-@dataclass
-class Detections:
-    """One image's result: boxes (N, 4) in pixels of the input, scores (N,), labels (N,), masks (N, m, m) in [0, 1]."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    masks: np.ndarray
 
 
 @dataclass
@@ -54,8 +44,8 @@ class Stages:
 class Graph:
     """The compiled graph with its intermediate results as further outputs."""
 
-    def __init__(self, ir, channel_order, levels):
-        ir = ir.clone()
+    def __init__(self, ir, channel_order, model):
+        ir, levels = ir.clone(), len(model.rpn_head.prior_generator.strides)
         nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
         logits = [nodes[RPN_SCORES.format(level)].input_value(0) for level in range(levels)]  # before the sigmoid
         others = [*(RPN_DELTAS.format(level) for level in range(levels)), PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES]
@@ -63,7 +53,7 @@ class Graph:
         self.compiled, self.channel_order, self.levels = compile_ir(ir), channel_order, levels
 
     def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
+        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         answer = self.compiled(as_sent(image, self.channel_order))
         return _split(list(answer.values()), self.levels)
 
@@ -84,7 +74,7 @@ class OnnxGraph:
         self.run, self.channel_order, self.levels = OnnxSession(wide.SerializeToString()), channel_order, (len(names) - 3) // 2
 
     def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
+        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         return _split(list(self.run(as_sent(image, self.channel_order)).values()), self.levels)
 
 
@@ -94,13 +84,12 @@ def as_sent(image, channel_order):
 
 
 def _split(arrays, levels):
-    """Detections and Stages of a model's outputs."""
-    boxes, labels, masks = arrays[:3]
+    """Outputs by name, and Stages, of a model's outputs."""
     extra = [torch.from_numpy(array.copy()) for array in arrays[3:]]
-    return Detections(boxes[:, :4], boxes[:, 4], labels, masks), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
+    return dict(zip(("boxes", "labels", "masks"), arrays, strict=False)), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
 
 
-def _prepared(model, image):
+def prepared(model, image):
     """The image as the network takes it, and its DetDataSample in pixels of the input."""
     meta = dict(img_shape=model.input_size, ori_shape=model.input_size, scale_factor=(1.0, 1.0))
     data = model.data_preprocessor(dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)]))
@@ -109,15 +98,15 @@ def _prepared(model, image):
 
 @torch.inference_mode()
 def run_checkpoint(model, image):
-    """The checkpoint's detections in pixels of the network's input, by mmdet's own code, of a [3, H, W] uint8 BGR tensor."""
-    inputs, samples = _prepared(model, image)
+    """What the graph's outputs should be, by name and by mmdet's own code, of a [3, H, W] uint8 BGR tensor."""
+    inputs, samples = prepared(model, image)
     features, metas, heads = model.extract_feat(inputs), [samples[0].metainfo], model.roi_head
     regions = model.rpn_head.predict(features, samples, rescale=False)
     found = heads.predict_bbox(features, metas, regions, model.test_cfg.rcnn, rescale=False)[0]
     masks = heads._mask_forward(features, bbox2roi([found.bboxes]))["mask_preds"].sigmoid()
     channels = found.labels * 0 if heads.mask_head.class_agnostic else found.labels
-    return Detections(*(tensor.numpy() for tensor in (found.bboxes, found.scores, found.labels,
-                                                      masks[range(len(masks)), channels])))
+    return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),
+                masks=masks[range(len(masks)), channels].numpy())
 
 
 @torch.inference_mode()
@@ -127,11 +116,11 @@ def same_in_parts(model, image, found, stages, tolerance):
     Args:
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
-        found: The graph's Detections.
+        found: The graph's detections, a `contracts.Found`.
         stages: The graph's Stages.
         tolerance: `box_px`, `score` and `maps` bound the differences.
     """
-    inputs, _ = _prepared(model, image)
+    inputs, _ = prepared(model, image)
     features = model.extract_feat(inputs)
     return (_same_maps(model, features, stages, tolerance) and _same_proposals(model, stages, tolerance)
             and _same_candidates(model, features, stages, tolerance) and _same_choice(model, found, stages, tolerance))
