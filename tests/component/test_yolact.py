@@ -1,5 +1,7 @@
 """YOLACT: its graph, how its outputs are read, and the words when it cannot be exported."""
 
+import copy
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -13,15 +15,23 @@ pytestmark = pytest.mark.component
 CLASSES, SIZE = ("berry", "leaf", "stone"), (96, 128)
 
 
+def small_network(classes, **options):
+    """The template's network on ResNet-18, and narrower."""
+    return speaking_network(classes, SIZE, "yolact_r50-544x544", model__backbone__depth=18,
+                            model__neck__in_channels=[64, 128, 256, 512], model__neck__out_channels=64,
+                            model__bbox_head__in_channels=64, model__bbox_head__feat_channels=64,
+                            model__mask_head__in_channels=64, **options)
+
+
 @pytest.fixture(scope="module")
 def network():
-    return speaking_network(CLASSES, SIZE, "yolact_r50-544x544")
+    return small_network(CLASSES)
 
 
-@pytest.fixture(scope="module", params=["BGR", "RGB"])
-def exported(request, network, tmp_path_factory):
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
     from instance_segmentation.ir.export import write_ir
-    return write_ir(network, tmp_path_factory.mktemp("yolact"), template="yolact", origin={}, channel_order=request.param)
+    return write_ir(network, tmp_path_factory.mktemp("yolact"), template="yolact", origin={}, channel_order="RGB")
 
 
 def sample(size_hw, ori_shape):
@@ -67,6 +77,7 @@ def test_gate_can_fail(network, exported):
         bias.data.copy_(kept)
 
 
+@torch.inference_mode()
 def test_checkpoint_and_ir_find_the_same_in_an_image(network, exported):
     from instance_segmentation.ir.detector import ExportedDetector
     image = photo_like(SIZE, 7)
@@ -80,11 +91,12 @@ def test_checkpoint_and_ir_find_the_same_in_an_image(network, exported):
 
 @torch.inference_mode()
 def test_mmdets_own_detections_are_among_ours(network):
-    """Fast NMS keeps a part of what NMS keeps: the same boxes, with the same masks but for their edge."""
+    """Fast NMS keeps a part of what NMS keeps: the same boxes, with the same masks inside them."""
     from mmdet.registry import MODELS
-    config = network.cfg.model.to_dict()
-    config["test_cfg"].update(nms_pre=-1, top_k=1000, mask_thr=0.5, max_per_img=-1)
-    theirs = MODELS.build(dict(config, type="YOLACT")).eval()
+    config = copy.deepcopy(network.cfg.model)
+    config.type = "YOLACT"
+    config.test_cfg.update(nms_pre=-1, top_k=1000, mask_thr=0.5, max_per_img=-1)
+    theirs = MODELS.build(config).eval()
     theirs.load_state_dict(network.state_dict())
     data = theirs.data_preprocessor(batch(photo_like(SIZE, 7), SIZE))
     stock = theirs.predict(data["inputs"], data["data_samples"])[0].pred_instances
@@ -94,16 +106,19 @@ def test_mmdets_own_detections_are_among_ours(network):
         if score > lowest + 1e-4:
             same = ((ours.bboxes - box).abs().amax(1) + (ours.scores - score).abs() < 1e-3) & (ours.labels == label)
             assert same.sum() == 1
-            rle = coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
-            (iou,) = ious([ours.masks[int(same.nonzero()[0, 0])]], [rle])
-            seen += int(coco_mask.area(rle) > 400)
-            assert iou > 0.8 or coco_mask.area(rle) <= 400
+            left, top, right, bottom = box.round().int().tolist()
+            inside = np.zeros(SIZE, np.uint8)
+            inside[top:bottom, left:right] = mask[top:bottom, left:right]  # theirs reach a prototype's pixel further
+            rle = coco_mask.encode(np.asfortranarray(inside))
+            if coco_mask.area(rle) > 200:
+                seen += 1
+                assert ious([ours.masks[int(same.nonzero()[0, 0])]], [rle])[0] > 0.85
     assert seen > 5
 
 
 def test_rows_of_known_classes_are_carried_over(network):
     from instance_segmentation.engine.checkpoint import load_state
-    other = speaking_network(("stone", "unicorn"), SIZE, "yolact_r50-544x544", seed=1)
+    other = small_network(("stone", "unicorn"), seed=1)
     load_state(other, network.state_dict(), CLASSES, ("stone", "unicorn"))
     ours, theirs = (model.bbox_head.conv_cls.weight.unflatten(0, (3, -1)) for model in (other, network))
     assert torch.equal(ours[:, [0, 2]], theirs[:, [2, 3]]) and not torch.equal(ours[:, 1], theirs[:, 1])
