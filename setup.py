@@ -49,7 +49,7 @@ EXTRAS = {
     ],
     "int8": ["nncf>=3.4,<4"],
     "onnx": ["onnx>=1.19,<2", "onnxruntime>=1.22,<2"],
-    "ovms": ["tritonclient[http]>=2.50,<3"],
+    "ovms": ["tritonclient[grpc,http]>=2.50,<3"],
     "dev": ["build>=1.2", "import-linter>=2.1,<3", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
 }
 
@@ -65,7 +65,7 @@ setup(
     packages=[*find_packages(include=["instance_segmentation", "instance_segmentation.*"]), TEMPLATES],
     package_dir={TEMPLATES: "model_templates"},
     package_data={
-        TEMPLATES: ["**/*.yaml", "**/*.py", "**/*.md"],
+        TEMPLATES: ["*.yaml", "**/*.yaml", "**/*.py", "**/*.md"],
         "instance_segmentation.templates": ["scaffold/*"],  # copied into work dirs, not imported
     },
     install_requires=BASE,

@@ -3,9 +3,11 @@
     train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    zoo_models, choose_models, download   models of other tools
     demo, load_model                   run a model on images and videos; get it as a function
     plan                               weigh an export's accuracy against its time
-    benchmark                          time models side by side
+    benchmark, profile, complexity     time models side by side, by layer; count operations
+    find_dataset                       a data set by its name
     check_ir                           explain an exported model, and say who can run it
     quickstart                         all of it on sample data
 
@@ -18,11 +20,12 @@ HOMES = {
     "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
-    "demo": "demo", "load_model": "inference.model",
+    "demo": "demo", "load_model": "inference.model", "find_dataset": "named_data",
     "TrainResult": "training", "train": "training",
     "Plan": "planning", "plan": "planning",
     "check_ir": "checking",
-    "Timing": "ir.speed", "benchmark": "benchmarking",
+    "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
+    "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
     "quickstart": "quickstart",

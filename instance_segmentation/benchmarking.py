@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from instance_segmentation.errors import MediaError
-from instance_segmentation.report import table
+from instance_segmentation.report import say, table
 
 
 def benchmark(models, *, image=None, runs=15, profile=False, trust_checkpoint=False):
@@ -32,7 +32,7 @@ def benchmark(models, *, image=None, runs=15, profile=False, trust_checkpoint=Fa
     tell(timings, f"{image or 'noise'}: {runs} runs each, taking turns")
     for contender in contenders if profile else ():
         if contender.request:
-            tell_layers(contender)
+            tell_layers(contender.name, contender.request)
     return timings
 
 
@@ -102,12 +102,59 @@ def openvino_pair(name, model, pixels, size_mb=float("nan")):
             openvino_contender(f"{name}, BF16 hint", model, [pixels], "bf16", size_mb)]
 
 
-def tell_layers(contender):
-    """Print where the time of an OpenVINO model goes, by layer type and kernel."""
+def profile(model, source, **loading):
+    """Print where the time of an exported model goes, by layer type, on the first picture of a source.
+
+    Args:
+        model: An .xml.
+        source: As of `demo`.
+        loading: As of `demo`.
+
+    Raises:
+        WeightsError, MediaError: One of them cannot be read.
+    """
+    from instance_segmentation.inference.exported import LoadOptions, load_exported
+    from instance_segmentation.inference.sources import open_source
+    detector = load_exported(model, LoadOptions.of_flags(properties={"PERF_COUNT": True}, **loading))
+    inputs, _ = detector.prepare(next(open_source(source).pictures)[1])
+    request = detector.run.create_infer_request()
+    for _ in range(2):  # the first one warms up
+        request.infer(inputs)
+    tell_layers(str(model), request)
+
+
+def complexity(weights, *, config=None, by_layer=False):
+    """Print the floating-point operations of a checkpoint's network for one image of its own input size.
+
+    Args:
+        weights: A .pth.
+        config: A model.py, for checkpoints that do not know their network.
+        by_layer: List them for every module, too.
+
+    Returns:
+        Units of 10⁹ operations, as of `engine.complexity.complexity_gflops`.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    from instance_segmentation.engine import register
+    register("Counting operations")
+    from instance_segmentation.engine.complexity import complexity_table
+    from instance_segmentation.engine.network import load_network
+    network = load_network(weights, config=config)
+    gflops, text = complexity_table(network, network.input_size)
+    say("Complexity", f"{gflops} GFLOPs at {network.input_size[0]}×{network.input_size[1]}")
+    if by_layer:
+        say("", f"\n{text}")
+    return gflops
+
+
+def tell_layers(title, request):
+    """Print where the time of an OpenVINO request's last run went, by layer type and kernel."""
     total, count = Counter(), Counter()
-    for item in contender.request.profiling_info:  # of its last call
+    for item in request.profiling_info:
         total[item.node_type, item.exec_type] += 1000 * item.real_time.total_seconds()
         count[item.node_type, item.exec_type] += 1
     whole = sum(total.values())
-    table(contender.name, ("layer type", "kernel", "layers", "ms", "%"),
+    table(title, ("layer type", "kernel", "layers", "ms", "%"),
           [(*key, count[key], f"{time:.1f}", f"{100 * time / whole:.0f}") for key, time in total.most_common(10)])

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from instance_segmentation.inference import window
 from instance_segmentation.inference.drawing import Look, draw, note
@@ -20,16 +21,15 @@ from instance_segmentation.report import say
 def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_threshold=0.5, no_track=False, show_scores=False,
          show_boxes=False, layout=None, num_infer_requests=0, num_streams="", num_threads=None, loop=False, output=None,
          output_limit=1000, no_show=False, output_resolution=None, utilization_monitors="", raw_output_message=False,
-         save_json=None, line_width=None, text_size=None, delay=1, fit_max=None, fit_window=None, mean_pixel=(),
-         trust_checkpoint=False):
+         save_json=None, line_width=None, text_size=None, delay=1, show_fps=None, trust_checkpoint=False, config=None, **loading):
     """Detect in every picture of a source.
 
     Args:
         model: .xml, .bin, .onnx, .pth, or with the adapter `ovms` HOST:PORT/models/NAME[:VERSION].
-        source: Image, folder, video, camera's number or URL.
+        source: Image, folder, video, camera's number or URL; or a list of images and folders.
         adapter: `openvino` or `ovms`.
         device, num_streams, num_threads, num_infer_requests: How OpenVINO runs; 0, None and "" leave it the choice.
-        labels: Text file with class names; needed for models that do not know theirs.
+        labels: Text file with class names, needed for models that do not know theirs; or a tuple of names, just for those.
         prob_threshold: Lowest score that counts.
         no_track: Do not follow objects through a video.
         show_scores, show_boxes: Draw them.
@@ -43,9 +43,11 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         save_json: File for one JSON object per frame.
         line_width, text_size: Of what is drawn; they follow the resolution when None.
         delay: Milliseconds that each picture stays in the window, 0 until a key is pressed.
-        fit_max, fit_window: Other ways of resizing: (shorter, longer side) or (height, width) in pixels.
-        mean_pixel: (b, g, r) to subtract for models that do not do it themselves.
+        show_fps: Write frames per second into the pictures; on videos and cameras when None.
         trust_checkpoint: Unpickle arbitrary objects of a checkpoint.
+        config: A model.py, for checkpoints that do not know their network.
+        loading: How images get into the network: `fit_max` (shorter, longer side) or `fit_window` (height, width) in pixels,
+            `mean_pixel` (b, g, r), and what else `LoadOptions.of_flags` knows.
 
     Returns:
         The run's Metrics.
@@ -54,35 +56,85 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         MediaError: The input cannot be read, or an output not be written; outputs are complete up to there.
         WeightsError: The model cannot be loaded, or its classes have no names.
     """
-    source, monitors = open_source(source, loop), Monitors(utilization_monitors)
-    tracker = None if no_track or not source.moving else IouTracker()
-    look, metrics = Look(show_boxes, show_scores, line_px=line_width, text_scale=text_size), Metrics()
-    showing = not no_show and _can_show()
+    source = open_source(source, loop)
     with ExitStack() as stack:
         writer = output and stack.enter_context(Output(output, source.fps, output_limit, single=source.kind == "image"))
         lines = save_json and stack.enter_context(JsonLines(save_json))
-        options = LoadOptions(
-            labels, prob_threshold, device, throughput_properties(device, num_streams, num_threads), layout,
-            "fit_max" if fit_max else "fit_to_window" if fit_window else None, fit_window, fit_max, mean_pixel)
-        detector = load_model(model, options, adapter=adapter, trust_checkpoint=trust_checkpoint)
-        stack.callback(_tell, metrics, writer)
-        for frame, prediction in detect(source.pictures, detector, metrics, num_infer_requests):
-            if tracker:
-                with metrics.stage("Postprocessing"):
-                    prediction = tracker(prediction)
-            if raw_output_message:
-                print_raw(frame.index, prediction)
-            if lines:
-                lines.write(frame.index, frame.name, prediction)
-            if showing or writer:
-                with metrics.stage("Rendering"):
-                    picture = _render(frame, prediction, look, output_resolution, monitors, metrics if source.moving else None)
-            metrics.finished(frame.began)
-            if writer:
-                writer.write(picture)
-            if showing and _quits(window.show(picture, delay), monitors):
+        frames = Frames(Look(show_boxes, show_scores, line_px=line_width, text_scale=text_size), Monitors(utilization_monitors),
+                        tracker=None if no_track or not source.moving else IouTracker(), table=raw_output_message, lines=lines,
+                        writer=writer, resolution_wh=output_resolution, rates=source.moving if show_fps is None else show_fps,
+                        delay=None if no_show or not _can_show() else delay)
+        detector = _load(model, adapter, trust_checkpoint, config, device=device, num_streams=num_streams,
+                         num_threads=num_threads, labels=labels, prob_threshold=prob_threshold, layout=layout, **loading)
+        stack.callback(_tell, frames.metrics, writer)
+        for frame, prediction in detect(source.pictures, detector, frames.metrics, num_infer_requests):
+            if frames.take(frame, prediction):
                 break
-    return metrics
+    return frames.metrics
+
+
+def _load(model, adapter, trust_checkpoint, config, *, device, num_streams, num_threads, **loading):
+    """The Detector, for several images at a time."""
+    properties = throughput_properties(device, num_streams, num_threads)
+    options = LoadOptions.of_flags(device=device, properties=properties, **loading)
+    return load_model(model, options, adapter=adapter, trust_checkpoint=trust_checkpoint, config=config)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What becomes of each frame and what was found on it: a track id, a table, JSON, a picture in a file and a window.
+
+    Attributes:
+        look: How it is drawn.
+        monitors: Drawn into the picture.
+        tracker: Gives ids, or None.
+        table: Print a table.
+        lines: JsonLines or None.
+        writer: Output or None.
+        resolution_wh: (width, height) in pixels that pictures are scaled to fit in, or None.
+        rates: Write frames per second and latency into the picture.
+        delay: Milliseconds that the picture stays in the window; None opens no window.
+        metrics: What was measured.
+    """
+
+    look: Look
+    monitors: Monitors
+    tracker: IouTracker | None
+    table: bool
+    lines: JsonLines | None
+    writer: Output | None
+    resolution_wh: tuple | None
+    rates: bool
+    delay: int | None
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def take(self, frame, prediction):
+        """Do it all for one frame; returns whether the user ended the run."""
+        if self.tracker:
+            with self.metrics.stage("Postprocessing"):
+                prediction = self.tracker(prediction)
+        if self.table:
+            print_raw(frame.index, prediction)
+        if self.lines:
+            self.lines.write(frame.index, frame.name, prediction)
+        shown = self.delay is not None
+        if shown or self.writer:
+            with self.metrics.stage("Rendering"):
+                picture = self._render(frame.image, prediction)
+        self.metrics.finished(frame.began)
+        if self.writer:
+            self.writer.write(picture)
+        return shown and _quits(window.show(picture, self.delay), self.monitors)
+
+    def _render(self, image, prediction):
+        picture = draw(image, prediction, self.look)
+        if self.resolution_wh:
+            picture = fitted(picture, self.resolution_wh[::-1])
+        now = self.metrics.now() if self.rates else None
+        if now:
+            note(picture, [f"FPS: {now[0]:.1f}", f"Latency: {1000 * now[1]:.1f} ms"])
+        self.monitors.draw(picture)
+        return picture
 
 
 def _can_show():
@@ -91,18 +143,6 @@ def _can_show():
     if reason:
         print(f"Warning: {reason}, so nothing is shown, as with --no_show", file=sys.stderr)
     return not reason
-
-
-def _render(frame, prediction, look, resolution_wh, monitors, metrics):
-    """The picture that is shown and saved."""
-    picture = draw(frame.image, prediction, look)
-    if resolution_wh:
-        picture = fitted(picture, resolution_wh[::-1])
-    now = metrics and metrics.now()
-    if now:
-        note(picture, [f"FPS: {now[0]:.1f}", f"Latency: {1000 * now[1]:.1f} ms"])
-    monitors.draw(picture)
-    return picture
 
 
 def _quits(key, monitors):

@@ -4,6 +4,7 @@ import statistics
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
@@ -12,15 +13,20 @@ from instance_segmentation.report import (
     class_table,
     file_record,
     metric_records,
+    number,
     progress,
     say,
+    table,
     write_metrics_json,
     write_metrics_yaml,
 )
+from instance_segmentation.templates.catalogue import find_template
 from instance_segmentation.templates.workdir import open_workdir
 from instance_segmentation.training import say_data
 
 EXPORTED = (".xml", ".bin", ".onnx")
+LOWEST_SCORE = 0.05  # the templates' score_thr
+ANY_TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"  # they all read images in the same way
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,20 @@ class EvaluationResult:
     size_mp: float
     complexity_gflops: float
 
+    def tell(self):
+        """Print COCO's six APs of boxes and masks, and the time per image."""
+        names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        rows = [(kind, *(number(self.metrics[f"{kind}/{name}"]) for name in names)) for kind in ("bbox", "segm")]
+        table("", ("", *names), rows)
+        say("Inference", f"{self.ms_per_image:.1f} ms per image, {1000 / self.ms_per_image:.2f} images/s")
+
 
 def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,
-             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False,
-             config=None):
+             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False, config=None, **loading):
     """Compute COCO metrics of a checkpoint or an IR on annotated images.
 
     Args:
-        work_dir: Folder made by `instantiate`.
+        work_dir: Folder made by `instantiate`; None where `loading` says how images get into the network.
         load_weights: .pth, .onnx, .xml, or .bin (its .xml lies beside it). Classes and input size come from it.
         test_ann_files, test_data_roots: Lists of COCO files and image folders.
         save_metrics_to: metrics.yaml to write or merge into; metrics.json is written beside it, unrounded.
@@ -54,12 +66,17 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
         num_workers: Data loading processes.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
         config: Another model.py than the work dir's.
+        loading: `fit_max`, `fit_window`, `size`, `mean_pixel` and so on, as of `inference.exported.LoadOptions.of_flags`: images
+            are resized as the demo does it, and models of other tools can be evaluated too. The template's way without them.
 
     Returns:
         An EvaluationResult.
     """
-    work, weights = open_workdir(work_dir), Path(load_weights)
-    model, complexity = load_for_test(weights, config or work.config, trust_checkpoint)
+    config = config or (open_workdir(work_dir).config if work_dir else _packaged_config())
+    loading = {name: value for name, value in loading.items() if value}
+    load = partial(load_resizing, loading) if loading else load_for_test
+    weights = Path(load_weights)
+    model, complexity = load(weights, config, trust_checkpoint)
     names = tuple(model.dataset_meta["classes"])
     check_classes(classes, names, weights)
     with progress("checking images") as checked:
@@ -68,7 +85,7 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-        metrics, seconds, detections = run_test(model, read_config(config or work.config), annotations, Path(folder), num_workers,
+        metrics, seconds, detections = run_test(model, read_config(config), annotations, Path(folder), num_workers,
                                                 save_output_to)
     counts = _objects_per_class(annotations)
     class_table(metrics, names, counts)
@@ -77,6 +94,11 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     if save_output_to:
         say("Pictures", str(save_output_to))
     return result
+
+
+def _packaged_config():
+    template = find_template(ANY_TEMPLATE)
+    return template.path / template.config
 
 
 def detect(model, cfg, annotations):
@@ -147,3 +169,20 @@ def load_for_test(weights, config, trust):
     from instance_segmentation.ir.detector import ExportedDetector
     model = ExportedDetector(weights)
     return model, (model.size_mp, model.complexity_gflops)
+
+
+def load_resizing(loading, weights, config, trust):
+    """As `load_for_test`, with images resized as `loading` says, and any model that the demo can run."""
+    from instance_segmentation.engine import register
+    register("Evaluating")
+    from instance_segmentation.engine.tested_detector import TestedDetector
+    from instance_segmentation.inference.exported import LoadOptions, load_exported
+    from instance_segmentation.inference.model import detector_of
+    options = LoadOptions.of_flags(prob_threshold=LOWEST_SCORE, **loading)
+    if weights.suffix in EXPORTED:
+        detector = load_exported(weights, options)
+        facts = detector.info.size_mp, detector.info.complexity_gflops
+    else:
+        network, facts = load_for_test(weights, config, trust)
+        detector = detector_of(network, options, weights)
+    return TestedDetector(detector), facts

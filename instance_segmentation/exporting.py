@@ -67,15 +67,24 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
 
 
 def write_repository(xml, name):
-    """Lay a copy of an IR out as OpenVINO Model Server expects it: `ovms/NAME/1/model.xml` beside the model.
+    """Lay copies of an IR out as OpenVINO Model Server expects it.
+
+    `ovms/NAME/1/model.xml` beside the model is the model itself, for this tool and the Open Model Zoo's demo. Model API sends
+    photos as they are: for its adapter `ovms_mapi/NAME/1/model.xml` has the resize in the graph.
 
     Returns:
-        Path of the repository, the folder `ovms`.
+        Path of the former repository, the folder `ovms`.
     """
-    folder = xml.parent / "ovms" / name / "1"
-    folder.mkdir(parents=True, exist_ok=True)
+    import openvino as ov
+
+    from instance_segmentation.ir.info import read_graph
+    from instance_segmentation.ir.preprocessing import taking_photos
+    plain, photos = (xml.parent / kind / name / "1" for kind in ("ovms", "ovms_mapi"))
+    for folder in (plain, photos):
+        folder.mkdir(parents=True, exist_ok=True)
     for file in (xml, xml.with_suffix(".bin")):
-        shutil.copyfile(file, folder / file.name)
+        shutil.copyfile(file, plain / file.name)
+    ov.save_model(taking_photos(read_graph(xml)), photos / xml.name, compress_to_fp16=False)
     return xml.parent / "ovms"
 
 
@@ -84,6 +93,7 @@ def _tell_ovms(repository, name):
     say("Repository", f"{repository}, for OpenVINO Model Server")
     say("", f"  serve it   docker run --rm -p 8000:8000 -v {repository.resolve()}:/models openvino/model_server "
         f"--model_path /models/{name} --model_name {name} --rest_port 8000")
+    say("", f"             (for clients with Model API serve {repository.parent / 'ovms_mapi'}, which takes photos of any size)")
     say("", f"  use it     instseg demo -m localhost:8000/models/{name} --adapter ovms --labels "
         f"{repository.parent / 'labels.txt'} -i a.jpg -o found.jpg")
 

@@ -47,12 +47,12 @@ def find_splits(folder, split_into, seed=0):
     train = _named(files, folder, ("train",))
     val = _named(files, folder, ("val", "valid", "validation")) or _named(files, folder, ("test",))
     if len(train) == 1 and len(val) == 1:
-        roots = [_image_root(path, folder) for path in (train[0], val[0])]
+        roots = [image_root(path, folder) for path in (train[0], val[0])]
         found = f"train {_short(train[0], folder)}, val {_short(val[0], folder)}"
         return Splits(train[0], roots[0], val[0], roots[1], found)
     coco = [path for path in files if _looks_like_coco(path)]
     if len(coco) == 1:
-        return _divide(coco[0], _image_root(coco[0], folder), folder, Path(split_into), seed)
+        return _divide(coco[0], image_root(coco[0], folder), folder, Path(split_into), seed)
     listed = "\n".join(f"  {_short(path, folder)}" for path in files[:12]) or "  no .json file, or it lies too deep"
     raise DatasetError(f"--data {folder}: which files are the training and validation annotations? Found:\n{listed}\n"
                        f"Expected one of:\n{LAYOUTS}\nOr name the files yourself: instseg train --help")
@@ -70,7 +70,7 @@ def _named(files, folder, words):
     return preferred or found
 
 
-def _image_root(json_file, folder):
+def image_root(json_file, folder):
     """The folder in which the file's first images lie."""
     names = [image.get("file_name", "") for image in _load(json_file)["images"][:20]]
     below = sorted(path for path in folder.rglob("*") if path.is_dir()) if names else []

@@ -54,7 +54,7 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
         trust_checkpoint: Unpickle arbitrary objects of the given checkpoint.
         config: Another model.py than the work dir's.
         recipe: Arguments of `engine.recipe.set_recipe`: accumulate, clip_grad, frozen_stages, ema, early_stop, no_flip,
-            save_every_minutes, max_rollbacks.
+            save_every_minutes, max_rollbacks, precision.
 
     Returns:
         A TrainResult.

@@ -2,15 +2,18 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 from instance_segmentation.cli import run
+from instance_segmentation.cli.options import add_resize
 
 EXAMPLE = """examples:
   instseg demo -m export/model.xml -i photo.jpg -o found.jpg --no_show
   instseg demo -m export/model.xml -i video.mp4 -o found.mp4 --show_boxes --show_scores --save-json found.jsonl
   instseg demo -m export/model.xml -i 0 -u cdm
   instseg demo -m localhost:9000/models/instance_segmentation --adapter ovms -i photos --labels labels.txt -o out_%03d.jpg
+Segmentoly's flags work too: demo.py openvino --help, demo.py pytorch --help
 """
 
 
@@ -23,7 +26,7 @@ def parser(prog="instseg demo"):
     _add_options(result.add_argument_group("Options"))
     _add_model(result.add_argument_group("Common model options"))
     _add_inference(result.add_argument_group("Inference options"))
-    _add_input_output(result.add_argument_group("Input/output options"))
+    add_input_output(result.add_argument_group("Input/output options"))
     group = result.add_argument_group("Debug options")
     group.add_argument("-r", "--raw_output_message", action="store_true",
                        help="print each frame's detections as a table; class 1 is the first after the background")
@@ -53,11 +56,7 @@ def _add_model(group):
     group.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
     group.add_argument("--layout", help="layout of the model's inputs, in capitals: \"[NCHW]\", or \"NAME1[NCHW],NAME2[NC]\"; "
                                         "guessed from the shape without it")
-    resize = group.add_mutually_exclusive_group()
-    resize.add_argument("--fit_max", "--fix_max", type=int, nargs=2, metavar=("SCALE", "MAXSIZE"),
-                        help="keep the aspect ratio: the shorter side becomes SCALE pixels, the longer at most MAXSIZE")
-    resize.add_argument("--fit_window", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
-                        help="keep the aspect ratio and fit into the model's input; HEIGHT and WIDTH for models that take any")
+    add_resize(group)
     group.add_argument("--mean_pixel", type=float, nargs=3, default=(), metavar=("B", "G", "R"),
                        help="subtracted from every pixel, for models that do not do it themselves")
     group.add_argument("--trust-checkpoint", action="store_true",
@@ -72,7 +71,8 @@ def _add_inference(group):
     group.add_argument("-nthreads", "--num_threads", type=_natural, metavar="N", help="number of processor threads")
 
 
-def _add_input_output(group):
+def add_input_output(group):
+    """Add what the demo reads, shows and saves, but for its input."""
     group.add_argument("--loop", action="store_true", help="read the input again and again")
     group.add_argument("-o", "--output", type=Path,
                        help="where to save: out.avi (Motion JPEG), out.mp4, or images out_%%03d.jpg, out_%%03d.png")
@@ -107,7 +107,11 @@ def _resolution(text):
 
 
 def main(argv=None, prog="instseg demo"):
-    """Run the verb; returns the exit code."""
+    """Run the verb, or Segmentoly's front end when its flags are given; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    from instance_segmentation.cli import segmentoly
+    if segmentoly.is_meant(argv):
+        return segmentoly.demo(argv, prog)
     return run(parser(prog), argv, call)
 
 

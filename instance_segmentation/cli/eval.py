@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_classes, add_data, add_weights, verb_parser
+from instance_segmentation.cli.options import add_classes, add_data, add_resize, add_weights, verb_parser
 
 EXAMPLE = """examples:
   python eval.py --load-weights outputs/best.pth --test-ann-files data/val.json --test-data-roots data/val \\
@@ -25,6 +25,7 @@ def parser(work_dir=None):
     result.add_argument("--save-output-to", type=Path, metavar="DIR", help="draw the predictions on the images")
     result.add_argument("--save-results-to", type=Path, metavar="FILE", help="predictions as COCO results JSON")
     add_classes(result, "must equal the weights' classes; leave it out")
+    add_resize(result)
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
     result.add_argument("--config", type=Path, help=argparse.SUPPRESS)  # another model.py than the work dir's
     return result

@@ -76,6 +76,16 @@ def add_input_size(parser, text="network input: one number, or height and width;
     parser.add_argument("--input-size", type=int, nargs="+", action=InputSize, metavar="PIXELS", help=text)
 
 
+def add_resize(parser, required=False):
+    """Add the ways of resizing that keep the aspect ratio, and return their group."""
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument("--fit_max", "--fix_max", type=count, nargs=2, metavar=("SCALE", "MAXSIZE"),
+                       help="keep the aspect ratio: the shorter side becomes at most SCALE pixels, the longer at most MAXSIZE")
+    group.add_argument("--fit_window", type=count, nargs=2, metavar=("HEIGHT", "WIDTH"),
+                       help="keep the aspect ratio and fit into HEIGHT×WIDTH pixels; a network of fixed input keeps its own size")
+    return group
+
+
 class KeyValues(argparse.Action):
     """Collect `key=value` pairs; parsed like mmengine's DictAction, which is imported only when the flag is used."""
 

@@ -54,6 +54,9 @@ def add_recipe(parser):
                        help="validate and keep the running average of the weights, over about a tenth of the training")
     group.add_argument("--early-stop", type=positive, metavar="PATIENCE",
                        help="end after this many epochs without a better segm AP")
+    group.add_argument("--precision", choices=("auto", "float32", "bfloat16"),
+                       help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it "
+                            "(default: the template's, auto)")
     group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
 
 

@@ -32,6 +32,7 @@ def register(purpose="This command"):
         dataset,
         drawing,
         early_stop,
+        fast_steps,
         keep_checkpoints,
         mask_head,
         metrics,

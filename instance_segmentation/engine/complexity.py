@@ -10,7 +10,12 @@ def size_mp(model):
 
 
 def complexity_gflops(model, size_hw):
-    """Floating-point operations of one image in units of 10⁹, two decimals.
+    """Floating-point operations of one image in units of 10⁹, two decimals; see `complexity_table`."""
+    return complexity_table(model, size_hw)[0]
+
+
+def complexity_table(model, size_hw):
+    """Floating-point operations of one image in units of 10⁹, two decimals, and a table by module.
 
     Counted by torch's flop counter: convolutions, transposed convolutions and matrix products, two operations per
     multiply-add; activations, normalisation, RoIAlign and NMS are left out. The trunk runs at the input size, the box
@@ -20,16 +25,19 @@ def complexity_gflops(model, size_hw):
         model: A two-stage mmdet detector, or a ContractYOLACT, whose masks are added up by those who read its outputs.
         size_hw: Height and width of the network's input.
     """
-    if not hasattr(model, "roi_head"):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model.answer(torch.zeros(1, 3, *size_hw, device=next(model.parameters()).device))
-        return round(counter.get_total_flops() / 1e9, 2)
+    image = torch.zeros(1, 3, *size_hw, device=next(model.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False, depth=4) as counter:
+        if hasattr(model, "roi_head"):
+            _run_two_stages(model, image)
+        else:
+            model.answer(image)
+    return round(counter.get_total_flops() / 1e9, 2), counter.get_table()
+
+
+def _run_two_stages(model, image):
     head = model.roi_head
     channels = head.bbox_roi_extractor.out_channels
     box, mask = (extractor.roi_layers[0].output_size for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor))
-    device = next(model.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.rpn_head(model.extract_feat(torch.zeros(1, 3, *size_hw, device=device)))
-        head.bbox_head(torch.zeros(model.test_cfg.rpn.max_per_img, channels, *box, device=device))
-        head.mask_head(torch.zeros(model.test_cfg.rcnn.max_per_img, channels, *mask, device=device))
-    return round(counter.get_total_flops() / 1e9, 2)
+    model.rpn_head(model.extract_feat(image))
+    head.bbox_head(image.new_zeros(model.test_cfg.rpn.max_per_img, channels, *box))
+    head.mask_head(image.new_zeros(model.test_cfg.rcnn.max_per_img, channels, *mask))

@@ -96,10 +96,14 @@ def test_loader(cfg, ann_json, classes, num_workers=None):
 
 
 def set_workers(loader, num_workers):
-    """Set the loader's processes; a loader without processes must not ask for persistent ones."""
+    """Set the loader's processes.
+
+    They end with their pass over the data: those that persist belong to an iterator in a reference cycle, and ending them when
+    the garbage collector finds it takes PyTorch five seconds each.
+    """
     if num_workers is not None:
         loader.num_workers = num_workers
-    loader.persistent_workers = loader.num_workers > 0
+    loader.persistent_workers = False
 
 
 def set_classes(cfg, classes):
@@ -145,6 +149,12 @@ def set_input_size(cfg, size_hw):
                 step.scale = (size_hw[1], size_hw[0])
             elif step.type == "RandomChoiceResize":
                 step.scales = train_scales(size_hw)
+
+
+def drop_resize(cfg):
+    """Take resizing out of the test pipeline, in place, for models that do it themselves."""
+    dataset = innermost(cfg.test_dataloader.dataset)
+    dataset.pipeline = [step for step in dataset.pipeline if step.type != "Resize"]
 
 
 def check_input_size(size_hw):

@@ -6,7 +6,7 @@ import time
 
 from mmengine.config import Config
 
-from instance_segmentation.engine.config import set_input_size, test_loader
+from instance_segmentation.engine.config import drop_resize, set_input_size, test_loader
 from instance_segmentation.engine.runner import FineTuneRunner
 
 
@@ -14,8 +14,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
     """Evaluate a model.
 
     Args:
-        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w). If it has `stream`, several images are
-            on the way at a time (see `PipelinedTestLoop`).
+        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w), None when it resizes images itself. If it
+            has `stream`, several images are on the way at a time (see `PipelinedTestLoop`).
         cfg: The work dir's Config, for the data pipeline.
         annotations: `coco.Annotations` in the model's class order.
         folder: An existing folder for temporary files.
@@ -27,7 +27,10 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
         alone), and all detections as COCO results.
     """
     cfg = Config(cfg.to_dict())
-    set_input_size(cfg, model.input_size)
+    if model.input_size:
+        set_input_size(cfg, model.input_size)
+    else:
+        drop_resize(cfg)
     truth, found = annotations.write(folder / "test.json"), folder / "results.json"
     hooks = [dict(type="ProgressHook")]
     if drawings:

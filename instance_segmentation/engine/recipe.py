@@ -4,7 +4,7 @@ from instance_segmentation.errors import TemplateError
 
 
 def set_recipe(cfg, *, accumulate=None, clip_grad=None, frozen_stages=None, ema=False, early_stop=None, no_flip=False,
-               save_every_minutes=None, max_rollbacks=None):
+               save_every_minutes=None, max_rollbacks=None, precision=None):
     """Change a Config in place; what is None or False stays as the template has it.
 
     Args:
@@ -17,6 +17,7 @@ def set_recipe(cfg, *, accumulate=None, clip_grad=None, frozen_stages=None, ema=
         no_flip: Never mirror images, for classes that differ by side.
         save_every_minutes: Time between two savings of latest.pth within an epoch; 0 is every step.
         max_rollbacks: How often a run may go back to its last good state after a bad step.
+        precision: Of the layers in training, see `FastSteps`.
 
     Raises:
         TemplateError: The backbone has fewer stages.
@@ -38,6 +39,10 @@ def set_recipe(cfg, *, accumulate=None, clip_grad=None, frozen_stages=None, ema=
         cfg.default_hooks.checkpoint.every_minutes = save_every_minutes
     if max_rollbacks is not None:
         cfg.train_cfg.max_rollbacks = max_rollbacks
+    if precision:
+        for hook in cfg.custom_hooks:
+            if hook.type == "FastSteps":
+                hook.precision = precision
 
 
 def freeze(backbone, stages):

@@ -25,6 +25,7 @@ class Detector:
         rgb: It takes RGB pixels.
         threshold: Lowest score that counts.
         mask_threshold: Probability from which a pixel belongs to the object.
+        info: What the model says about itself, an IrInfo.
     """
 
     run: object
@@ -35,6 +36,7 @@ class Detector:
     rgb: bool = False
     threshold: float = 0.5
     mask_threshold: float = 0.5
+    info: object = None
 
     def __call__(self, image_bgr):
         """Detect in one image, (H, W, 3) uint8; returns a Prediction in its pixels."""
@@ -66,7 +68,7 @@ class Detector:
             WeightsError: The network found a class that has no name.
         """
         outputs = {ours: outputs[theirs] for ours, theirs in self.outputs.items()}
-        found = self.contract.read(outputs, self.threshold, self.resize.size_hw)
+        found = self.contract.read(outputs, self.threshold, placement.net_hw)
         if found.labels.max(initial=-1) >= len(self.classes):
             raise WeightsError(f"the model found an object of class {found.labels.max() + 1}, but there are only "
                                f"{len(self.classes)} class names; --labels needs one line per class")

@@ -7,12 +7,19 @@ from pathlib import Path
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.contracts import contract_of, is_fixed
 from instance_segmentation.inference.detector import Detector
-from instance_segmentation.inference.resizing import MODES, Resize
+from instance_segmentation.inference.resizing import MODES, Resize, up_to_32
+from instance_segmentation.ir.core import core
 from instance_segmentation.ir.info import read_ir
 from instance_segmentation.ir.onnx_session import read_onnx
 from instance_segmentation.ir.preprocessing import parse_layout, shape_of, taking_bgr_pixels
 from instance_segmentation.ir.session import compile_ir
 
+# whether limits of (height, width), or for fit_max of (shorter, longer side), agree with a fixed input
+FITS = {"standard": tuple.__eq__, "fit_to_window": lambda window, size: window[0] <= size[0] and window[1] <= size[1],
+        "fit_max": lambda limits, size: True}  # there every image is checked
+# ImageNet's mean (b, g, r): nothing after normalisation, as mmdet pads; a network with squeeze-and-excitation, which looks at
+# the mean of its whole input, finds nothing beside large black bars
+GREY = (104, 117, 124)
 BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr", "otx_empty_lbl")
 
 
@@ -21,26 +28,38 @@ class LoadOptions:
     """What can be said about a model from outside, as the flags of `instseg demo` do.
 
     Attributes:
-        labels: Text file with one class name per line; the model's own classes when None.
+        labels: Text file with one class name per line, which goes before the model's own; or a tuple of names, for models
+            that know none.
         threshold: Lowest score that counts.
         device: OpenVINO device.
         properties: OpenVINO properties; they replace the defaults of `compile_ir`.
         layout: As `parse_layout` reads it.
         resize: A mode of `resizing.MODES`; the model's own when None.
-        size_hw: Height and width of the input for a model that takes any.
-        limits: For `fit_max`.
-        mean: Of each channel, to be subtracted for a model that does not do it itself.
+        limits: Of the resized image, as in `resizing.Resize`; with `standard` the height and width of the input. A model that
+            takes any size gets its input's from them.
+        mean: (b, g, r) to be subtracted for a model that does not do it itself; replaces a checkpoint's own.
+        rgb: The model takes RGB pixels, whatever it says about itself.
+        extension: Library with OpenVINO operations that the model needs.
     """
 
-    labels: Path | None = None
+    labels: Path | tuple | None = None
     threshold: float = 0.5
     device: str = "CPU"
     properties: dict | None = None
     layout: str | None = None
     resize: str | None = None
-    size_hw: tuple | None = None
     limits: tuple | None = None
     mean: tuple = ()
+    rgb: bool = False
+    extension: Path | None = None
+
+    @classmethod
+    def of_flags(cls, *, fit_max=None, fit_window=None, size=None, mean_pixel=(), prob_threshold=0.5, **others):
+        """What the flags of the commands mean; `others` are attributes."""
+        mode, limits = next(((mode, limits) for mode, limits in zip(("fit_max", "fit_to_window", "standard"),
+                                                                    (fit_max, fit_window, size), strict=True) if limits),
+                            (None, None))
+        return cls(resize=mode, limits=limits and tuple(limits), mean=tuple(mean_pixel), threshold=prob_threshold, **others)
 
     @cached_property
     def names(self):
@@ -49,8 +68,8 @@ class LoadOptions:
         Raises:
             WeightsError: It cannot be read, or is empty.
         """
-        if not self.labels:
-            return ()
+        if not self.labels or isinstance(self.labels, tuple):
+            return self.labels or ()
         try:
             names = tuple(line.strip() for line in Path(self.labels).read_text(encoding="utf-8").splitlines() if line.strip())
         except (OSError, UnicodeDecodeError) as error:
@@ -79,7 +98,11 @@ def load_exported(path, options=None):
 
 
 def _openvino(path, options):
+    if options.extension:
+        _add_extension(options.extension)
     model, info = read_ir(path, options.names)
+    if options.mean and info.origin:
+        raise WeightsError(f"--mean_pixel: {path} subtracts its mean itself, as all models of this tool do; leave the flag out")
     inputs, outputs = ({item.any_name: shape_of(item) for item in items} for items in (model.inputs, model.outputs))
     contract = contract_of(inputs, outputs, path)
     image = contract.image_input(inputs)
@@ -89,7 +112,18 @@ def _openvino(path, options):
     return assemble(run, contract, outputs, info, shape_of(model.input(image))[2:], options, path)
 
 
+def _add_extension(library):
+    """Teach OpenVINO the operations of a library."""
+    try:
+        core().add_extension(str(library))
+    except RuntimeError as error:
+        raise WeightsError(f"--cpu_extension {library}: cannot be loaded: {str(error).strip().splitlines()[-1]}") from error
+
+
 def _onnx(path, options):
+    if options.mean:
+        raise WeightsError(f"--mean_pixel: ONNX Runtime cannot subtract it from the input of {path}; convert the model to "
+                           "OpenVINO with `ovc` and run that")
     run, info = read_onnx(path, options.names)
     ports = run.session.get_inputs(), run.session.get_outputs()
     inputs, outputs = ({item.name: item.shape for item in items} for items in ports)
@@ -110,15 +144,34 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     """
     names = contract.names(outputs)
     known = len(info.classes) if info.classes is not options.names else contract.class_count(outputs)
-    classes = _without_background(options.names, known, options.labels) or info.classes
-    size_hw = tuple(size_hw) if all(map(is_fixed, size_hw)) else options.size_hw
+    knows = isinstance(options.labels, tuple) and info.classes is not options.labels
+    classes = info.classes if knows else _without_background(options.names, known, options.labels) or info.classes
     mode = options.resize or info.resize_type
     if mode not in MODES:
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
-    if size_hw is None and mode != "fit_max":
+    size_hw = _input_size(size_hw, mode, options.limits, path)
+    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits, GREY if options.limits else 0),
+                    options.rgb or info.channel_order == "RGB", max(options.threshold, info.score_threshold), info.mask_threshold,
+                    info)
+
+
+def _input_size(size_hw, mode, limits, path):
+    """Height and width of the input, for a model of any size from the limits; None when each image has its own.
+
+    Raises:
+        WeightsError: The model is of any size and there are no limits, or its size is fixed at another one.
+    """
+    if all(map(is_fixed, size_hw)):
+        if limits and not FITS[mode](limits, tuple(size_hw)):
+            flag, own = "--size" if mode == "standard" else "--fit_window", f"{size_hw[0]} {size_hw[1]}"
+            raise WeightsError(f"{flag} {limits[0]} {limits[1]}: the input of {path} is fixed at {own} (height, width) and keeps "
+                               f"that; give {flag} {own}, or export the network for another size (export.py --input-size)")
+        return tuple(size_hw)
+    if mode == "fit_max":
+        return None
+    if not limits:
         raise WeightsError(f"{path}: takes images of any size; say which with --fit_window HEIGHT WIDTH, or --fit_max")
-    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits), info.channel_order == "RGB",
-                    max(options.threshold, info.score_threshold), info.mask_threshold)
+    return up_to_32(limits)
 
 
 def _without_background(names, known, path):
@@ -130,6 +183,7 @@ def _without_background(names, known, path):
     if known is None:
         return names[1:] if names and names[0].lower() in BACKGROUND else names
     if names and len(names) not in (known, known + 1):
-        raise WeightsError(f"--labels {path}: {len(names)} names, but the model has {known} classes; expected one line per "
+        source = "--dataset" if isinstance(path, tuple) else f"--labels {path}"
+        raise WeightsError(f"{source}: {len(names)} names, but the model has {known} classes; expected one line per "
                            "class, and perhaps one for the background before them")
     return names[len(names) - known:] if names else ()

@@ -5,7 +5,7 @@ from pathlib import Path
 from instance_segmentation.inference.exported import LoadOptions, assemble, load_exported
 
 
-def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False):
+def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False, config=None):
     """Load a model as a Detector: image (H, W, 3) uint8 BGR in, Prediction in its pixels out.
 
     Args:
@@ -13,6 +13,7 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
         options: LoadOptions.
         adapter: `openvino` or `ovms`.
         trust_checkpoint: Unpickle arbitrary objects of a checkpoint.
+        config: A model.py, for checkpoints that do not know their network.
 
     Raises:
         WeightsError: It cannot be read, or not be run here.
@@ -23,24 +24,32 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
         from instance_segmentation.inference.served import load_served
         return load_served(str(path), options)
     if Path(path).suffix == ".pth":
-        return _load_checkpoint(Path(path), options, trust_checkpoint)
+        from instance_segmentation.engine import register
+        register("Running a checkpoint")
+        from instance_segmentation.engine.network import load_network
+        return detector_of(load_network(path, trust=trust_checkpoint, config=config), options, path)
     return load_exported(path, options)
 
 
-def _load_checkpoint(path, options, trust):
-    """A checkpoint in PyTorch, on the CPU; its detections take the IR's way into the image."""
-    from instance_segmentation.engine import register
-    register("Running a checkpoint")
+def detector_of(network, options, path):
+    """A Detector of a checkpoint's network in PyTorch, on the CPU; its detections take the IR's way into the image."""
     import torch
 
-    from instance_segmentation.engine.network import load_network
     from instance_segmentation.ir.graph import family_of, thresholds_of
     from instance_segmentation.ir.info import IrInfo
     from instance_segmentation.ir.parity import run_checkpoint
-    network = load_network(path, trust=trust)
+    if options.mean:
+        _set_mean(network.data_preprocessor, options.mean)
     contract, thresholds = family_of(network).CONTRACT, thresholds_of(network)
     info = IrInfo(network.dataset_meta["classes"], network.input_size, mask_threshold=thresholds.mask,
                   score_threshold=thresholds.score)
     shapes = {name: [-1] * rank for name, rank in contract.outputs.items()}
-    return assemble(lambda tensor: run_checkpoint(network, torch.from_numpy(tensor[0])), contract, shapes, info,
-                    network.input_size, options, path)
+    size_hw = (-1, -1) if options.limits else network.input_size  # it is convolutional: the flags decide
+    return assemble(lambda tensor: run_checkpoint(network, torch.from_numpy(tensor[0])), contract, shapes, info, size_hw,
+                    options, path)
+
+
+def _set_mean(preprocessor, mean_bgr):
+    """Make a network subtract another mean than its own."""
+    mean = mean_bgr[::-1] if preprocessor._channel_conversion else mean_bgr
+    preprocessor.mean = preprocessor.mean.new_tensor(mean).view(-1, 1, 1)

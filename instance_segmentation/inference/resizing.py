@@ -24,15 +24,16 @@ class Resize:
 
     Attributes:
         mode: A key of MODES.
-        size_hw: Height and width of the network's input in pixels; None for a network that takes any size.
-        limits: For `fit_max`: lengths in pixels that the shorter and the longer side shall not exceed.
-        pad_value: Of the pixels beside the image.
+        size_hw: Height and width of the network's input in pixels; None, with `fit_max`, for a network that takes any size.
+        limits: In pixels, what the image shall not exceed: with `fit_max` (shorter side, longer side), with `fit_to_window`
+            (height, width), there None for the whole input.
+        pad_value: Of the pixels beside the image, one number or (b, g, r).
     """
 
     mode: str = "standard"
     size_hw: tuple | None = None
     limits: tuple | None = None
-    pad_value: int = 0
+    pad_value: int | tuple = 0
 
     def __call__(self, image):
         """Resize an image.
@@ -47,13 +48,13 @@ class Resize:
             MediaError: After `fit_max` the image is larger than the network's input.
         """
         inner = self._inner(image.shape[:2])
-        net = self.size_hw or inner
+        net = self.size_hw or up_to_32(inner)
         if self.mode == "fit_max" and (inner[0] > net[0] or inner[1] > net[1]):
             raise MediaError(f"--fit_max {self.limits[0]} {self.limits[1]}: makes {inner[0]}×{inner[1]} of an image of "
-                             f"{image.shape[0]}×{image.shape[1]}, more than the model's input of {net[0]}×{net[1]} (height × "
-                             "width); give smaller limits")
+                             f"{image.shape[0]}×{image.shape[1]}, more than the network's fixed input of {net[0]}×{net[1]} "
+                             "(height × width); give smaller limits, or export it for another size (export.py --input-size)")
         top, left = (round((n - i) * MODES[self.mode][1]) for n, i in zip(net, inner, strict=True))
-        placement = Placement((inner[1] / image.shape[1], inner[0] / image.shape[0]), (left, top))
+        placement = Placement((inner[1] / image.shape[1], inner[0] / image.shape[0]), (left, top), tuple(net))
         resized = cv2.resize(image, inner[::-1])
         return (resized if inner == tuple(net) else self._on_canvas(resized, net, left, top)), placement
 
@@ -62,7 +63,8 @@ class Resize:
         if self.mode == "fit_max":
             scales = min(self.limits[0] / min(image_hw), self.limits[1] / max(image_hw))
         else:
-            scales = MODES[self.mode][0](np.divide(self.size_hw, image_hw))
+            window = self.limits if self.mode == "fit_to_window" and self.limits else self.size_hw
+            scales = MODES[self.mode][0](np.divide(window, image_hw))
         return tuple(max(1, round(side)) for side in (np.asarray(image_hw) * scales).tolist())
 
     def _on_canvas(self, resized, net, left, top):
@@ -81,11 +83,18 @@ class Placement:
     Attributes:
         scale_xy: Network pixels per image pixel.
         offset_xy: Of the image's top left corner, in network pixels; negative where the image was cut.
+        net_hw: Height and width of the network's input.
     """
 
     scale_xy: tuple
-    offset_xy: tuple = (0, 0)
+    offset_xy: tuple
+    net_hw: tuple
 
     def to_image(self, boxes_net):
         """Boxes (N, 4) x1 y1 x2 y2 in pixels of the network's input → the same, float32, in pixels of the image."""
         return ((boxes_net - np.float32(self.offset_xy * 2)) / np.float32(self.scale_xy * 2)).astype(np.float32)
+
+
+def up_to_32(size_hw):
+    """Height and width, each rounded up to a multiple of 32: networks halve their input five times."""
+    return tuple(-(-side // 32) * 32 for side in size_hw)

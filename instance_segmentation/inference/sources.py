@@ -40,12 +40,14 @@ def open_source(text, loop=False):
     """Open what `-i` names, tried as an image, a folder, a video, a camera's number; a URL is known by its `://`.
 
     Args:
-        text: Path, number or URL.
+        text: Path, number or URL; or a list of images and folders.
         loop: Start again at the end, for ever.
 
     Raises:
         MediaError: There is no such thing, or nothing in it can be read.
     """
+    if isinstance(text, list):
+        return _images([file for name in text for file in _files(Path(name))], loop)
     path = Path(text)
     if "://" in str(text):
         return _stream(str(text), loop)
@@ -65,11 +67,23 @@ def _image(path, loop):
 
 
 def _folder(path, loop):
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
-        raise MediaError(f"-i {path}: holds no images ({', '.join(sorted(SUFFIXES))})")
+    return _images(_files(path), loop)
+
+
+def _images(files, loop):
     rounds = repeat(files) if loop else [files]
     return Source("folder", ((file.name, _read(file)) for files in rounds for file in files))
+
+
+def _files(path):
+    """The images of a folder; an image itself."""
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise MediaError(f"-i {path}: " + (f"holds no images ({', '.join(sorted(SUFFIXES))})" if path.is_dir() else
+                                           "no such image or folder"))
+    return files
 
 
 def _read(path):

@@ -9,7 +9,9 @@ from instance_segmentation.inference.masks import moved
 
 SMOOTHING = 0.2  # weight of the newest speed: boxes shake by a pixel or two, and shrink where something covers the object
 
-SECOND_CHOICE = 0.01
+SECOND_IOU, SECOND_CHOICE = 0.3, 0.01  # for what overlaps less than it should, and how little such a pair counts
+SAME_IOU, INSIDE = 0.3, 0.8  # IoU above which two masks are of one object, and share of the smaller one within one class
+TRUSTED = 20  # frames after which a track counts twice as much as a new one, which a false detection may have begun
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Track:
         centre: (x, y) of that mask's box in pixels.
         frame: When that was.
         speed: Pixels per frame (x, y), averaged over the last frames.
+        seen_frames: In how many frames it was seen.
     """
 
     number: int
@@ -31,6 +34,7 @@ class Track:
     centre: np.ndarray
     frame: int
     speed: np.ndarray
+    seen_frames: int = 1
 
     def expected(self, frame):
         """Where the mask will be in another frame if it goes on moving as it did."""
@@ -40,14 +44,17 @@ class Track:
     def seen(self, rle, centre, frame):
         """Take the mask of a new frame."""
         self.speed = self.speed + SMOOTHING * ((centre - self.centre) / (frame - self.frame) - self.speed)
-        self.rle, self.centre, self.frame = rle, centre, frame
+        self.rle, self.centre, self.frame, self.seen_frames = rle, centre, frame, self.seen_frames + 1
 
 
 class IouTracker:
-    """Give objects of the same class whose masks overlap from frame to frame the same number.
+    """Give an object the same number from frame to frame.
 
-    A track's mask is compared where it was, and where the track's speed would have brought it. Boxes that overlap are the
-    second choice. The pairs of all objects and tracks are chosen together, so that the sum of their IoUs is greatest.
+    What is found is compared with each track's mask where it was, and where the track's speed would have brought it. Masks and
+    boxes that overlap less are the second choice. The pairs of all objects and tracks are chosen together, so that the sum of
+    their IoUs is greatest, those of long tracks counting more: first among objects and tracks of a class, then among what is
+    left, for networks take an object for one of another class now and then. Detections of one object (`objects_of`) share a
+    number.
 
     Args:
         min_iou: IoU above which two masks can be the same object.
@@ -63,32 +70,74 @@ class IouTracker:
         self.frame += 1
         self.tracks = [track for track in self.tracks if self.frame - track.frame <= self.age_frames + 1]
         corners = coco_mask.toBbox(prediction.rles).reshape(-1, 4)
-        centres, ids = corners[:, :2] + corners[:, 2:] / 2, np.full(len(prediction), -1, np.int64)
-        for index, track in self._pairs(prediction):
-            ids[index] = track.number
+        centres, objects = corners[:, :2] + corners[:, 2:] / 2, objects_of(prediction)
+        ids = np.full(len(prediction), -1, np.int64)
+        for index, track in self._pairs(prediction, objects):
+            ids[objects == objects[index]] = track.number
             track.seen(prediction.rles[index], centres[index], self.frame)
-        for index in np.flatnonzero(ids < 0):
-            ids[index], self.number = self.number, self.number + 1
+        for index in np.unique(objects[ids < 0]):
+            ids[objects == index], self.number = self.number, self.number + 1
             self.tracks.append(Track(int(ids[index]), prediction.labels[index], prediction.rles[index], centres[index],
                                      self.frame, np.zeros(2)))
         return replace(prediction, track_ids=ids)
 
-    def _pairs(self, prediction):
-        """Pairs (index of a detection, Track) that belong together."""
+    def _pairs(self, prediction, objects):
+        """Pairs (index of a detection, Track) that belong together, one for each object and track at most."""
         if not len(prediction) or not self.tracks:
-            return []
-        from scipy.optimize import linear_sum_assignment  # takes a moment to import, and pictures need none
+            return
+        worth = self._worth(prediction)
+        same_class = prediction.labels[:, None] == [track.label for track in self.tracks]
+        for allowed in (same_class, ~same_class):
+            for index, known in _best_pairs(np.where(allowed, worth, 0), objects):
+                yield index, self.tracks[known]
+                worth[objects == objects[index]], worth[:, known] = 0, 0
+
+    def _worth(self, prediction):
+        """What it is worth (N, tracks) to take a detection for a track's object; 0 where it cannot be."""
         # objects go on moving or turn round: a track's mask is compared where it was and where its speed brings it
         places = [track.rle for track in self.tracks], [track.expected(self.frame) for track in self.tracks]
-        masks = np.maximum(*(self._overlaps(prediction.rles, rles) for rles in places))
-        boxes = np.maximum(*(self._overlaps(coco_mask.toBbox(prediction.rles), coco_mask.toBbox(rles)) for rles in places))
-        # a thin ring that moves by its own width leaves its mask but not its box; any mask counts more than any box
-        worth = np.where(masks, masks, SECOND_CHOICE * boxes)
-        worth[prediction.labels[:, None] != [track.label for track in self.tracks]] = 0
-        found, known = linear_sum_assignment(worth, maximize=True)
-        return [(i, self.tracks[k]) for i, k in zip(found, known, strict=True) if worth[i, k]]
+        masks = np.maximum(*(_ious(prediction.rles, rles) for rles in places))
+        boxes = np.maximum(*(_ious(coco_mask.toBbox(prediction.rles), coco_mask.toBbox(rles)) for rles in places))
+        # a thin ring that moves by its own width leaves its mask but not its box; any first choice counts more than any second
+        second = np.maximum(masks, boxes)
+        trust = [1 + min(track.seen_frames / TRUSTED, 1) for track in self.tracks]
+        return np.where(masks > self.min_iou, masks, SECOND_CHOICE * second * (second > SECOND_IOU)) * trust
 
-    def _overlaps(self, found, known):
-        """IoUs (found, known) of masks or of boxes, 0 where they are too small."""
-        ious = coco_mask.iou(found, known, [0] * len(known))
-        return ious * (ious > self.min_iou)
+
+def _ious(found, known):
+    """IoUs (found, known) of masks or of boxes."""
+    return coco_mask.iou(found, known, [0] * len(known))
+
+
+def _best_pairs(worth, objects):
+    """Pairs (index of a detection, index of a track) of the greatest worth in all, one for each object and track at most."""
+    from scipy.optimize import linear_sum_assignment  # takes a moment to import, and pictures need none
+    numbers = np.unique(objects)
+    best = np.stack([np.where(objects == number, worth.T, -1).argmax(1) for number in numbers])  # (objects, tracks)
+    rows, columns = linear_sum_assignment(np.take_along_axis(worth, best, 0), maximize=True)
+    return [(best[row, k], k) for row, k in zip(rows, columns, strict=True) if worth[best[row, k], k]]
+
+
+def objects_of(prediction):
+    """Tell which detections are of one object: what can be seen of two objects never covers the same pixels.
+
+    Networks find an object twice, under two classes, or a part of it besides. Masks of any class that overlap by `SAME_IOU`,
+    and masks of one class of which one lies within the other, are of one object; a tie within its wearer stays another.
+
+    Returns:
+        (N,) for each detection the index of the surest one of its object.
+    """
+    if not len(prediction):
+        return np.zeros(0, np.int64)
+    areas = np.array([max(int(coco_mask.area(rle)), 1) for rle in prediction.rles])  # a list of over 255 fails with numpy 2
+    shares = coco_mask.iou(prediction.rles, prediction.rles, [1] * len(prediction))
+    common = shares * areas[:, None]  # pycocotools divides a crowd's intersection by the detection's area
+    same_class = prediction.labels[:, None] == prediction.labels
+    one = common / (areas[:, None] + areas - common) > SAME_IOU
+    one |= same_class & (common / np.minimum(areas[:, None], areas) > INSIDE)
+    objects = np.full(len(prediction), -1)
+    for index in np.argsort(-prediction.scores, kind="stable"):
+        if objects[index] < 0:
+            objects[(objects < 0) & one[index]] = index
+            objects[index] = index  # an empty mask does not overlap with itself
+    return objects

@@ -96,6 +96,7 @@ class ExportedDetector(BaseModel):
 
     def in_image(self, found, meta):
         """The graph's outputs for one image as InstanceData in pixels of the original image."""
-        return as_instances(self.reader.predict(found, Placement(tuple(meta["scale_factor"])), meta["ori_shape"][:2]))
+        placement = Placement(tuple(meta["scale_factor"]), (0, 0), self.input_size)
+        return as_instances(self.reader.predict(found, placement, meta["ori_shape"][:2]))
 
 

@@ -91,7 +91,7 @@ def _split(arrays, levels):
 
 def prepared(model, image):
     """The image as the network takes it, and its DetDataSample in pixels of the input."""
-    meta = dict(img_shape=model.input_size, ori_shape=model.input_size, scale_factor=(1.0, 1.0))
+    meta = dict(img_shape=tuple(image.shape[1:]), ori_shape=tuple(image.shape[1:]), scale_factor=(1.0, 1.0))
     data = model.data_preprocessor(dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)]))
     return data["inputs"], data["data_samples"]
 

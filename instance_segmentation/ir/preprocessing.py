@@ -64,3 +64,27 @@ def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
     if scale:
         steps.scale(list(scale))
     return pipeline.build()
+
+
+def taking_photos(model):
+    """Put the resize into the graph, so that its one input takes photos of any size, [1, H, W, 3] uint8.
+
+    Model API sends such photos to a server, and expects boxes in pixels of the network's own input, whose size it reads from
+    `orig_height` and `orig_width`.
+
+    Args:
+        model: An ov.Model with one input [1, 3, H, W] of fixed size; changed in place.
+
+    Returns:
+        The model.
+    """
+    import openvino as ov
+    height, width = shape_of(model.input())[2:]
+    pipeline = ov.preprocess.PrePostProcessor(model)
+    pipeline.input().tensor().set_layout(ov.Layout("NHWC")).set_element_type(ov.Type.u8).set_spatial_dynamic_shape()
+    pipeline.input().model().set_layout(ov.Layout("NCHW"))
+    pipeline.input().preprocess().convert_element_type(ov.Type.f32).resize(ov.preprocess.ResizeAlgorithm.RESIZE_LINEAR)
+    model = pipeline.build()
+    for key, value in dict(embedded_processing="True", orig_height=height, orig_width=width).items():
+        model.set_rt_info(str(value), ["model_info", key])
+    return model

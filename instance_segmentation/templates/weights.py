@@ -37,9 +37,9 @@ def cache_path(url, sha256):
 
 
 def matches(path, size, sha256):
-    """Whether a file exists with this size in bytes and this sha256."""
+    """Whether a file exists with this size in bytes and this sha256 (or sha384, see `fetch`)."""
     try:
-        return os.path.getsize(path) == size and _digest(path) == sha256
+        return os.path.getsize(path) == size and _digest(path, sha256) == sha256
     except OSError:
         return False
 
@@ -54,7 +54,7 @@ def fetch(url, destination, *, size, sha256, offline=False, progress=None):
         url: http://, https:// or file://.
         destination: Path of the file to write; its folder exists.
         size: Expected size in bytes.
-        sha256: Expected digest, 64 lower-case hexadecimal digits.
+        sha256: Expected digest, 64 lower-case hexadecimal digits; 96 of them are a sha384, which the Open Model Zoo gives.
         offline: Use only the cache and file:// URLs.
         progress: Called as progress(bytes so far, size) while downloading, first before the first byte.
 
@@ -95,9 +95,10 @@ def _download(url, target, size, sha256, progress):
         file.flush()
         os.fsync(file.fileno())
         if not matches(part, size, sha256):
-            got = _digest(part)
+            got = _digest(part, sha256)
             part.unlink()
-            raise DownloadError(f"{url}: the sha256 of the download is {got}, expected {sha256}\nThe file was removed. "
+            raise DownloadError(f"{url}: the {_hash(sha256).name} of the download is {got}, expected {sha256}\n"
+                                "The file was removed. "
                                 + ("It was resumed, perhaps from another version: run the same command again."
                                    if resumed else "The server's file is not the one that is named: ask who made the "
                                    "template."))
@@ -227,7 +228,7 @@ def _wrong_size(url, got, size):
 
 def _copy(source, destination, size, sha256):
     """Copy and verify in one pass; `destination` appears complete or not at all."""
-    digest, temporary = hashlib.sha256(), None
+    digest, temporary = _hash(sha256), None
     try:
         with open(source, "rb") as reader, tempfile.NamedTemporaryFile(
                 dir=destination.parent, prefix=f".{destination.name}-", delete=False) as writer:
@@ -239,7 +240,7 @@ def _copy(source, destination, size, sha256):
         if done != size:
             raise _wrong_size(source, done, size)
         if digest.hexdigest() != sha256:
-            raise DownloadError(f"{source}: its sha256 is {digest.hexdigest()}, expected {sha256}\n"
+            raise DownloadError(f"{source}: its {digest.name} is {digest.hexdigest()}, expected {sha256}\n"
                                 "It is not the file that the template names.")
         temporary.chmod(0o644)
         os.replace(temporary, destination)
@@ -251,8 +252,13 @@ def _copy(source, destination, size, sha256):
             temporary.unlink(missing_ok=True)
 
 
-def _digest(path):
-    digest = hashlib.sha256()
+def _hash(expected):
+    """A hash that gives as many digits as are expected."""
+    return hashlib.sha384() if len(expected) == 96 else hashlib.sha256()
+
+
+def _digest(path, expected):
+    digest = _hash(expected)
     with open(path, "rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)

@@ -21,7 +21,7 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="KeepLatestAndBest"),  # latest.pth, and best.pth by segm/AP
 )
-custom_hooks = [dict(type="ProgressHook"), dict(type="StopAtBadStep")]
+custom_hooks = [dict(type="ProgressHook"), dict(type="StopAtBadStep"), dict(type="FastSteps", precision="auto")]
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
                dist_cfg=dict(backend="nccl"))
 visualizer = dict(

@@ -93,7 +93,7 @@ def test_random_weights_get_their_own_recipe(config_480, tmp_path, rate, expecte
 def test_train_config_leaves_the_template_as_it_was(config_480, tmp_path):
     before = config_480.to_dict()
     cfg = train_config(config_480, train_json="t.json", val_json="v.json", images=10, classes=["a", "b c"], output=tmp_path,
-                       epochs=3, batch_size=4, learning_rate=0.1, num_workers=0, seed=5)
+                       epochs=3, batch_size=4, learning_rate=0.1, num_workers=2, seed=5)
     assert config_480.to_dict() == before
     assert cfg.train_dataloader.persistent_workers is False
     assert innermost(cfg.train_dataloader.dataset).ann_file == "t.json"

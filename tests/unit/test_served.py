@@ -78,17 +78,49 @@ def test_silent_server(photo, capsys, monkeypatch):
     assert "no answer within 0 s" in capsys.readouterr().err
 
 
-def test_port_of_another_protocol(photo, capsys):
-    """A gRPC port answers an HTTP/1 request with bytes that are no HTTP, and closes."""
+def test_port_that_speaks_neither(photo, capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         def answer():
-            connection, _ = other.accept()
-            connection.recv(4096)
-            connection.sendall(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00")
-            connection.close()
+            for _ in range(2):  # to HTTP, and then to gRPC
+                connection, _ = other.accept()
+                connection.recv(4096)
+                connection.sendall(b"220 mail.example SMTP\r\n")
+                connection.close()
+            other.close()
         threading.Thread(target=answer, daemon=True).start()
         assert run(f"127.0.0.1:{other.getsockname()[1]}/models/a", photo) == 1
-    assert "is this its REST port" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "cannot be reached" in err and "is this its port" in err
+
+
+@pytest.fixture(scope="module")
+def grpc_address(tmp_path_factory):
+    pytest.importorskip("tritonclient.grpc", reason="needs the extra [ovms]", exc_type=(ImportError, RuntimeError))
+    from tests.component.kserve_grpc_server import serving_grpc
+    with serving_grpc(tiny_models.mask_rcnn(tmp_path_factory.mktemp("model") / "m.xml")) as host:
+        yield f"{host}/models/instance_segmentation"
+
+
+@pytest.mark.parametrize(("scheme", "version"), [("", ""), ("grpc://", ":1")])
+def test_grpc(grpc_address, photo, tmp_path, scheme, version):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    assert run(scheme + grpc_address + version, photo, "--labels", str(tmp_path / "labels.txt"), "--save-json",
+               str(tmp_path / "o.jsonl")) == 0
+    (item,) = json.loads((tmp_path / "o.jsonl").read_text())["objects"]
+    assert (item["label"], item["box"]) == ("dog", [48, 32, 144, 96]) and item["score"] == pytest.approx(0.9)
+
+
+def test_grpc_mistakes(grpc_address, photo, capsys, monkeypatch):
+    assert run(f"{grpc_address}:7", photo) == 1
+    assert "the server refuses: Model with requested name is not found" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as idle:
+        port = idle.getsockname()[1]
+    assert run(f"grpc://127.0.0.1:{port}/models/a", photo) == 1
+    assert "cannot be reached" in capsys.readouterr().err
+    monkeypatch.setattr(served, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert run(f"grpc://127.0.0.1:{silent.getsockname()[1]}/models/a", photo) == 1
+    assert "no answer within 0 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["model.xml", "localhost/models/a", "localhost:9000/a", "localhost:9000/models/a b"])
@@ -103,6 +135,20 @@ def test_repository_for_the_server(tmp_path):
     assert write_repository(xml, "fruit") == tmp_path / "ovms"
     assert (tmp_path / "ovms/fruit/1/model.xml").read_bytes() == xml.read_bytes()
     assert (tmp_path / "ovms/fruit/1/model.bin").read_bytes() == xml.with_suffix(".bin").read_bytes()
+
+
+def test_repository_for_model_api_takes_photos_as_they_are(tmp_path):
+    from instance_segmentation.exporting import write_repository
+    from instance_segmentation.ir.info import entries_of, read_graph
+    from instance_segmentation.ir.session import compile_ir
+    write_repository(tiny_models.mask_rcnn(tmp_path / "model.xml", rt_info=dict(labels="otx_empty_lbl cat dog")), "fruit")
+    model = read_graph(tmp_path / "ovms_mapi/fruit/1/model.xml")
+    entries = entries_of(model)
+    assert (entries["labels"], entries["orig_height"], entries["orig_width"]) == ("otx_empty_lbl cat dog", "64", "96")
+    half_white = np.zeros((1, 120, 200, 3), np.uint8)
+    half_white[:, :60] = 255
+    found = compile_ir(model)(half_white)
+    np.testing.assert_allclose(found["boxes"], [[24, 16, 72, 48, 0.45]], atol=0.01)  # half the brightness, half the score
 
 
 def test_name_that_not_every_client_accepts(capsys):

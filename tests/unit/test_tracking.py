@@ -35,20 +35,47 @@ def test_moving_object_is_found_again_where_its_speed_brings_it():
     assert numbers(*[path[-1]] * 5, seen(), seen(), seen((70, 10, 40, 40, 0)))[-1] == [1]
 
 
-def test_another_class_or_too_little_overlap_is_another_object():
-    assert numbers(seen((0, 0, 40, 40, 0)), seen((0, 0, 40, 40, 1)), seen((0, 20, 40, 40, 1))) == [[0], [1], [2]]
+def test_too_little_overlap_is_another_object():
+    assert numbers(seen((0, 0, 40, 40, 0)), seen((0, 30, 40, 40, 0)), seen((60, 30, 40, 40, 0))) == [[0], [1], [2]]
+
+
+def test_the_own_class_goes_before_the_larger_overlap():
+    """The last object overlaps with track 0 by 0.67 and with track 1, of its class, by 0.48."""
+    assert numbers(seen((0, 0, 40, 40, 0), (22, 0, 40, 40, 1)), seen((8, 0, 40, 40, 1))) == [[0, 1], [1]]
+
+
+def test_object_that_is_taken_for_another_class_for_a_while():
+    assert numbers(*(seen((x, 0, 40, 40, label)) for x, label in enumerate([0, 0, 1, 1, 0]))) == [[0]] * 5
+
+
+def test_object_that_is_found_twice():
+    """Under another class, and a part of it; its neighbour, and a small thing of another class on it, are others."""
+    whole, part, tie, neighbour = (0, 0, 40, 40, 0), (0, 10, 30, 30, 0), (10, 10, 10, 20, 2), (50, 0, 40, 40, 0)
+    again = seen((1, 0, 40, 40, 1), part, tie, neighbour)
+    assert numbers(seen(whole, part, tie, neighbour), again, seen(part, neighbour)) == [[0, 0, 1, 2], [0, 0, 1, 2], [0, 2]]
 
 
 def test_pairs_are_chosen_together():
-    """Taken one by one, track 0 and the first object would come first: IoU 0.90, and 0.58 is left, less than 0.83 + 0.78."""
-    frames = seen((0, 0, 100, 40, 0), (0, 0, 70, 40, 0)), seen((0, 0, 90, 40, 0), (0, 0, 120, 40, 0))
-    assert numbers(*frames) == [[0, 1], [1, 0]]
+    """Taken one by one, track 1 and the first object would come first: IoU 0.60, and little is left; 0.55 + 0.54 is more."""
+    frames = seen((94, 0, 100, 40, 0), (40, 0, 100, 40, 0)), seen((65, 0, 100, 40, 0), (10, 0, 100, 40, 0))
+    assert numbers(*frames) == [[0, 1], [0, 1]]
+
+
+def test_long_track_goes_before_one_that_a_false_detection_began():
+    known, false, between = (0, 0, 40, 40, 0), (24, 0, 40, 40, 0), (13, 0, 40, 40, 0)
+    assert numbers(*[seen(known)] * 20, seen(false, known), seen(between))[-2:] == [[1, 0], [0]]
+    assert numbers(seen(false, known), seen(between))[-1] == [0]  # the false one overlaps more
 
 
 @pytest.mark.parametrize(("gap", "number"), [(10, 0), (11, 1)])
 def test_ages_out(gap, number):
     there = seen((0, 0, 40, 40, 0))
     assert numbers(there, *[seen()] * gap, there)[-1] == [number]
+
+
+def test_more_objects_than_a_byte_counts():
+    crowd = seen(*((x, y, 3, 3, 0) for x in range(0, 200, 5) for y in range(0, 60, 5)))
+    assert numbers(crowd, crowd) == [list(range(480))] * 2
 
 
 def test_nothing_seen():

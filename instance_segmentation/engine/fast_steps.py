@@ -1,0 +1,119 @@
+"""Hook: what makes a training step faster and changes nothing that it computes but the rounding."""
+
+import functools
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from torch import nn
+
+from instance_segmentation.engine.roi_align import SparseRoIAlign
+from instance_segmentation.errors import TemplateError
+from instance_segmentation.report import say
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@HOOKS.register_module()
+class FastSteps(Hook):
+    """Prepare the network for training when it begins; measured in benchmarks/training.py.
+
+    Args:
+        precision: Numbers that the layers with weights compute in; proposals, assignment, pooling and losses are always float32,
+            and so is validation. "auto" is bfloat16 where the processor or the GPU multiplies in it.
+        channels_last: Keep the channels of a pixel together in memory.
+        sparse_roi_align: Pool with SparseRoIAlign on the CPU.
+    """
+
+    def __init__(self, precision="auto", channels_last=True, sparse_roi_align=True):
+        if precision not in PRECISIONS:
+            raise TemplateError(f"precision '{precision}': expected one of {', '.join(PRECISIONS)}")
+        self.precision, self.channels_last, self.sparse_roi_align = precision, channels_last, sparse_roi_align
+
+    def before_train(self, runner):
+        """Change the network in place, which is neither saved nor seen by validation."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        device = next(model.parameters()).device.type
+        chosen = dict(precision=self.precision, channels_last=self.channels_last, sparse_roi_align=self.sparse_roi_align)
+        say("Precision", hasten(model, device, **chosen))
+
+
+def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align=True):
+    """Apply what FastSteps describes to an mmdet detector; returns the precision of its layers."""
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+        replace_forward(model, "extract_feat", keep_channels_last)
+    if sparse_roi_align and device == "cpu":
+        for extractor in _instances(model, SingleRoIExtractor):
+            extractor.roi_layers = nn.ModuleList(map(as_sparse, extractor.roi_layers))
+    if precision == "bfloat16":
+        replace_forward(model, "extract_feat", functools.partial(in_bfloat16, device=device))
+        for head in _instances(model, (BaseDenseHead, BBoxHead, FCNMaskHead)):
+            replace_forward(head, "forward", functools.partial(in_bfloat16, device=device))
+        for convolution in filter(lacks_bfloat16_kernel, model.modules()) if device == "cpu" else ():
+            replace_forward(convolution, "forward", in_float32)
+    return precision
+
+
+def multiplies_bfloat16(device):
+    """Whether a device has instructions for bfloat16, and not only emulates it."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+
+
+def lacks_bfloat16_kernel(module):
+    """Whether oneDNN differentiates a layer ten times slower in bfloat16: depth-wise, with a stride or a large window."""
+    return (isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+            and (max(module.stride) > 1 or max(module.kernel_size) > 3))
+
+
+def as_sparse(layer):
+    """The sparse twin of an mmcv RoIAlign, or the layer itself when it pools in another way."""
+    height, width = layer.output_size
+    same = type(layer).__name__ == "RoIAlign" and layer.aligned and layer.pool_mode == "avg" and layer.sampling_ratio == 0
+    return SparseRoIAlign(height, layer.spatial_scale) if same and height == width else layer
+
+
+def replace_forward(module, name, around):
+    """Put `around(original, *inputs)` in the place of a method, in training mode only."""
+    original = getattr(module, name)
+
+    @functools.wraps(original)
+    def method(*inputs, **named):
+        return around(original, *inputs, **named) if module.training else original(*inputs, **named)
+    setattr(module, name, method)
+
+
+def keep_channels_last(original, images):
+    """Compute with images whose channels lie together."""
+    return original(images.contiguous(memory_format=torch.channels_last))
+
+
+def in_bfloat16(original, *inputs, device):
+    """Compute in bfloat16; results leave as float32."""
+    with torch.autocast(device, torch.bfloat16):
+        return _float32(original(*inputs))
+
+
+def in_float32(original, image):
+    """Compute in float32 inside `in_bfloat16`."""
+    with torch.autocast("cpu", enabled=False):
+        return original(image.float()).to(image.dtype)
+
+
+def _float32(found):
+    """Every tensor inside nested tuples and lists as float32."""
+    return found.float() if isinstance(found, torch.Tensor) else type(found)(map(_float32, found))
+
+
+def _instances(model, kinds):
+    return [module for module in model.modules() if isinstance(module, kinds)]
