@@ -210,9 +210,10 @@ def _tell(result, work, fp16):
             "--test-ann-files and --test-data-roots")
     say("Expects", f"'image' [1, 3, {height}, {width}] float32, {info.channel_order}, 0–255 as read from the file: the mean is "
         "inside the graph. Resize without keeping the aspect ratio")
-    say("Gives", "boxes [N, 5] (x1 y1 x2 y2 in input pixels, score), labels [N] from 0, masks [N, m, m] inside the box")
+    say("Gives", result.contract.gives)
     say("Run it", "")
     order = "" if info.channel_order == "BGR" else "[..., ::-1]"
+    cannot = {"Model API"} if result.contract.model_type != "MaskRCNN" else set()
     for title, command in (
             ("this tool", f"python {work.path / 'eval.py'} --load-weights {result.path} --test-ann-files FILE --test-data-roots "
              "DIR --save-metrics-to metrics.yaml"),
@@ -221,4 +222,5 @@ def _tell(result, work, fp16):
             ("pictures", f"instseg demo -m {result.path} -i a.jpg -o found.jpg"),
             ("Model API", f"model_api.models.Model.create_model('{result.path}')(cv2.imread('a.jpg'){order})"),
             ("OMZ demo", f"instance_segmentation_demo.py -m {result.path} --labels {folder / 'labels.txt'} -i a.jpg")):
-        say("", f"  {title:<10} {command}")
+        if title not in cannot:
+            say("", f"  {title:<10} {command}")

@@ -3,8 +3,8 @@
 import torch
 from mmdet.models.detectors import YOLACT
 from mmdet.registry import MODELS
-from mmengine.structures import InstanceData
 
+from instance_segmentation.engine.tested_detector import as_instances
 from instance_segmentation.inference import contracts
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import Placement, Resize
@@ -60,9 +60,3 @@ class ContractYOLACT(YOLACT):
             scale, frame = (sample.scale_factor, sample.ori_shape[:2]) if rescale else ((1.0, 1.0), size_hw)
             sample.pred_instances = as_instances(reader.predict(outputs, Placement(tuple(scale), (0, 0), size_hw), frame))
         return batch_data_samples
-
-
-def as_instances(found):
-    """A Prediction as mmengine's InstanceData."""
-    return InstanceData(bboxes=torch.from_numpy(found.boxes), scores=torch.from_numpy(found.scores),
-                        labels=torch.from_numpy(found.labels), masks=found.rles)

@@ -43,6 +43,7 @@ class Contract:
         outputs: Output → rank. When `by_rank`, the model may name them as it likes.
         read: Turns (outputs, lowest score, (height, width) of the input) into Found.
         model_type: Model API's name of the kind.
+        gives: The outputs of a model of this tool, for people.
         classes_of: Output and axis whose length is the number of classes, background counted.
     """
 
@@ -52,6 +53,7 @@ class Contract:
     read: callable
     by_rank: bool = False
     model_type: str = "MaskRCNN"
+    gives: str = "boxes [N, 5] (x1 y1 x2 y2 in input pixels, score), labels [N] from 0, masks [N, m, m] inside the box"
     classes_of: tuple | None = None
 
     def lacks(self, inputs, outputs):
@@ -126,7 +128,8 @@ BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(labels
 SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
                       dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1))
 YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolact, model_type="YOLACT",
-                  classes_of=("conf", 2))
+                  classes_of=("conf", 2), gives="of P anchors boxes [1, P, 4] (x1 y1 x2 y2 as shares of the input), conf [1, P, "
+                  "classes + 1] with the background first, mask [1, P, k]; proto [1, h, w, k]. NMS and masks are the reader's")
 CONTRACTS = (MASK_RCNN, BATCHED, SEGMENTOLY, YOLACT)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from mmdet.registry import MODELS
 from mmengine.model import BaseModel
 
-from instance_segmentation.engine.yolact import as_instances
+from instance_segmentation.engine.tested_detector import as_instances
 from instance_segmentation.inference.contracts import MASK_RCNN, contract_of
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import Placement, Resize

@@ -12,6 +12,7 @@ from instance_segmentation import __version__
 from instance_segmentation.engine.complexity import complexity_gflops, size_mp
 from instance_segmentation.engine.network import load_network
 from instance_segmentation.errors import ExportError
+from instance_segmentation.inference.contracts import Contract
 from instance_segmentation.ir import parity
 from instance_segmentation.ir.golden import FILES as GOLDEN
 from instance_segmentation.ir.golden import write_golden
@@ -29,12 +30,14 @@ class ExportResult:
         path: The exported model (.xml, or .onnx). Beside it lie labels.txt and labels_nobg.txt; an .xml's weights and `golden/`.
         info: Its IrInfo.
         parity: The gate's Parity of the written file.
+        contract: The `contracts.Contract` it fulfils.
         size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin, or of the .onnx.
     """
 
     path: Path
     info: IrInfo
     parity: parity.Parity
+    contract: Contract
     size_mb: float
 
 
@@ -93,7 +96,7 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
-    return ExportResult(xml, info, found, size / 1e6)
+    return ExportResult(xml, info, found, family_of(model).CONTRACT, size / 1e6)
 
 
 def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=(), facts=None):
@@ -125,7 +128,7 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         found.check()
         write_labels(folder, info.classes)
         replace_files(folder, output.parent, (output.name,))
-    return ExportResult(output, info, found, output.stat().st_size / 1e6)
+    return ExportResult(output, info, found, family_of(model).CONTRACT, output.stat().st_size / 1e6)
 
 
 def describe(model, origin, template, channel_order):

@@ -38,7 +38,7 @@ def set_limits(model, limits):
 
 
 def _places(model):
-    """The input that holds the number of proposals, and those that hold the score (see `mask_rcnn.propose` and `mask_rcnn.detect`)."""
+    """The input that holds the number of proposals, and those that hold the score (`mask_rcnn.propose`, `mask_rcnn.detect`)."""
     nodes = {node.get_friendly_name(): node for node in model.get_ops()}
     suppression = [node for node in nodes.values() if node.get_type_name() == "NonMaxSuppression"]
     if PROPOSALS not in nodes or CANDIDATE_SCORES not in nodes or len(suppression) != 1:

@@ -12,9 +12,9 @@ from mmcv.ops import RoIAlign, nms
 from torch import nn
 
 from instance_segmentation.errors import MissingExtraError
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
 from instance_segmentation.ir.info import ONNX_PREFIX
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17

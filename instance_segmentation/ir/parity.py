@@ -2,7 +2,8 @@
 
 Both get the same resized image. Detections are paired within a label, nearest boxes first, and every pair is compared.
 A detection without a partner means an error, or a tie that rounding decided: of boxes that are nearly alike, as with a
-little-trained network, TopK and NMS keep one or the other. The family's module, `parity_mask_rcnn` or `parity_yolact`, tells the two apart; ties are counted and reported.
+little-trained network, TopK and NMS keep one or the other. The family's module (`sides_of`) tells the two apart; ties are counted
+and reported.
 Where the IoU of two masks is below 0.999, pixels whose probability lies within 1e-3 of the threshold are left out; such
 masks are counted too.
 On a plain black image every anchor ties with its neighbours, so there only the run and the shapes are checked.

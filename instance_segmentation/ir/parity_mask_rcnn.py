@@ -12,7 +12,6 @@ compared for detections that have partners.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi, bbox_overlaps

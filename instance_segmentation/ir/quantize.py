@@ -14,8 +14,8 @@ import openvino as ov
 
 from instance_segmentation.errors import ExportError, MissingExtraError
 from instance_segmentation.ir.calibration import read_input
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.info import own_facts, update_info
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 HEAD_ENDS = (*LAYERS, "Constant", "Parameter", "ROIAlign", "Softmax")
