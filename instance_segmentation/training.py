@@ -15,6 +15,7 @@ from instance_segmentation.templates.workdir import open_workdir
 
 # How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed", "Bus error")
+NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def train(work_dir, *, train_ann_files, train_data_roots, val_ann_files, val_dat
     cfg = train_config(cfg, batch_size=batch_size or basic.batch_size, **settings)
     cfg.instseg = dict(template=work.template.name, classes=list(training.classes), input_size=list(cfg.input_size),
                        from_random=start.from_random, ema=ema, batch_size=cfg.train_dataloader.batch_size, version=__version__,
-                       config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                       config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
     if not start.resumed:
         start = start.set_aside(output)
     cfg.update(trust_checkpoint=trust_checkpoint, resume=start.resumed, load_from=str(start.weights) if start.weights else None)

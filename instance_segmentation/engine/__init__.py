@@ -37,6 +37,7 @@ def register(purpose="This command"):
         mask_head,
         metrics,
         progress,
+        rtmdet_ins,
         seeding,
         test_loop,
         train_loop,

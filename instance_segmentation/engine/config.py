@@ -9,6 +9,9 @@ from mmengine.config import Config
 from instance_segmentation.engine.recipe import innermost, set_recipe
 from instance_segmentation.errors import TemplateError
 
+# Steps of a pipeline that hold the input's (width, height), and where
+SIZED = dict(Resize="scale", RandomResize="scale", RandomCrop="crop_size", Pad="size")
+
 
 def read_config(path):
     """Read a work dir's model.py.
@@ -145,8 +148,8 @@ def set_input_size(cfg, size_hw):
     cfg.input_size = tuple(size_hw)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in innermost(loader.dataset).pipeline:
-            if step.type == "Resize":
-                step.scale = (size_hw[1], size_hw[0])
+            if step.type in SIZED:
+                step[SIZED[step.type]] = (size_hw[1], size_hw[0])
             elif step.type == "RandomChoiceResize":
                 step.scales = train_scales(size_hw)
 

@@ -150,7 +150,8 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     if mode not in MODES:
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     size_hw = _input_size(size_hw, mode, options.limits, path)
-    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits, GREY if options.limits else 0),
+    resize = Resize(mode, size_hw, options.limits, GREY if options.limits else info.pad_value)
+    return Detector(run, contract, names, tuple(classes), resize,
                     options.rgb or info.channel_order == "RGB", max(options.threshold, info.score_threshold), info.mask_threshold,
                     info)
 

@@ -42,7 +42,7 @@ def detector_of(network, options, path):
         _set_mean(network.data_preprocessor, options.mean)
     contract, thresholds = family_of(network).CONTRACT, thresholds_of(network)
     info = IrInfo(network.dataset_meta["classes"], network.input_size, mask_threshold=thresholds.mask,
-                  score_threshold=thresholds.score)
+                  score_threshold=thresholds.score, resize_type=network.resize_type, pad_value=network.pad_value)
     shapes = {name: [-1] * rank for name, rank in contract.outputs.items()}
     size_hw = (-1, -1) if options.limits else network.input_size  # it is convolutional: the flags decide
     return assemble(lambda tensor: run_checkpoint(network, torch.from_numpy(tensor[0])), contract, shapes, info, size_hw,

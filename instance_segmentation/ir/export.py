@@ -16,9 +16,9 @@ from instance_segmentation.inference.contracts import Contract
 from instance_segmentation.ir import parity
 from instance_segmentation.ir.golden import FILES as GOLDEN
 from instance_segmentation.ir.golden import write_golden
-from instance_segmentation.ir.graph import build_ir, family_of, thresholds_of
+from instance_segmentation.ir.graph import build_ir, family_of, resize_of, thresholds_of
 from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info, update_info
-from instance_segmentation.ir.parity_mask_rcnn import as_sent
+from instance_segmentation.ir.parity_images import as_sent, images
 from instance_segmentation.report import file_record
 
 
@@ -91,8 +91,8 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
             ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
             _, info = read_ir(folder / "model.xml")
         write_labels(folder, info.classes)
-        write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, _ in
-                                            parity.images(model.input_size, spread(samples, 3)) if name != "black"])
+        write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, *_ in
+                                            images(resize_of(model), spread(samples, 3)) if name != "black"])
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
@@ -136,8 +136,8 @@ def describe(model, origin, template, channel_order):
     thresholds = thresholds_of(model)
     return IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
                   confidence_threshold=thresholds.score, score_threshold=thresholds.score, channel_order=channel_order,
-                  mask_threshold=thresholds.mask, size_mp=size_mp(model),
-                  complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
+                  mask_threshold=thresholds.mask, resize_type=model.resize_type, pad_value=model.pad_value,
+                  size_mp=size_mp(model), complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
 
 
 def origin_of(weights, precision="FP32"):

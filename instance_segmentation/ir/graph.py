@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-from instance_segmentation.ir import mask_rcnn, yolact
+from instance_segmentation.inference.resizing import Resize
+from instance_segmentation.ir import mask_rcnn, rtmdet_ins, yolact
 from instance_segmentation.ir.support import check
 
 
 def family_of(model):
     """The module that knows how a kind of mmdet detector becomes a graph: `build_ir`, and its outputs' CONTRACT."""
-    return yolact if type(model).__name__ == "ContractYOLACT" else mask_rcnn
+    return {"ContractYOLACT": yolact, "RTMDet": rtmdet_ins}.get(type(model).__name__, mask_rcnn)
 
 
 class Thresholds(NamedTuple):
@@ -23,6 +24,11 @@ def thresholds_of(model):
     """The Thresholds of an mmdet detector."""
     config = model.test_cfg.get("rcnn", model.test_cfg)
     return Thresholds(config.score_thr, config.get("iou_thr") or config.nms.iou_threshold, config.mask_thr_binary)
+
+
+def resize_of(model):
+    """How images become the network's input, a Resize."""
+    return Resize(model.resize_type, model.input_size, pad_value=model.pad_value)
 
 
 def build_ir(model, channel_order="BGR"):

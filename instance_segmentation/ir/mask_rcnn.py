@@ -10,6 +10,7 @@ from openvino import opset13 as op
 
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk, convert, feed, finish, outputs_of
+from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take, where
 
 # Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals, and before NMS the boxes
 # [C, K, 4] and scores [C, K] of every class and proposal
@@ -33,7 +34,7 @@ def build_ir(model, channel_order="BGR"):
     box_head = convert(BoxHead(model), _example(model, "bbox"))
     probabilities, box_deltas = feed(box_head, roi_features(model, "bbox", features, rois))
     boxes, labels = detect(model, rois, probabilities, box_deltas)
-    corners = _columns(boxes, 0, 4)
+    corners = columns(boxes, 0, 4)
     mask_head = convert(MaskHead(model), _example(model, "mask"), torch.zeros(4, dtype=torch.int64))
     (masks,) = feed(mask_head, roi_features(model, "mask", features, corners), labels)
     return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
@@ -56,14 +57,11 @@ def propose(model, scores, deltas):
     rois, objectness = (op.concat([level[index] for level in levels], 0) for index in (0, 1))
     if config.get("min_bbox_size", -1) >= 0:
         # GenerateProposals only zeroes the score of small boxes; mmdet drops them. None suppresses another in its NMS
-        x1, y1, x2, y2 = _split(rois, 1)
-        smaller_side = op.squeeze(op.minimum(op.subtract(x2, x1), op.subtract(y2, y1)), _const([1]))
-        large = op.squeeze(op.non_zero(op.greater(smaller_side, _const(config.min_bbox_size, np.float32)), "i64"),
-                           _const([0]))
-        rois, objectness = (op.gather(values, large, _const(0)) for values in (rois, objectness))
-    keep = op.minimum(_const(config.max_per_img), op.squeeze(op.shape_of(objectness, "i64"), _const([0])))
+        large = larger_than(rois, config.min_bbox_size)
+        rois, objectness = (take(values, large) for values in (rois, objectness))
+    keep = op.minimum(const(config.max_per_img), length(objectness))
     best = op.topk(objectness, keep, 0, "max", "value", index_element_type="i64").output(1)
-    rois = op.gather(rois, best, _const(0))
+    rois = take(rois, best)
     rois.set_friendly_name(PROPOSALS)
     return rois.output(0)
 
@@ -79,7 +77,7 @@ def _propose_level(model, scores, deltas, anchors):
     count = per_cell * rows * columns
     count = min(count, config.nms_pre) if config.get("nms_pre", -1) > 0 else count
     proposals = op.generate_proposals(
-        _const([[height, width, 1.0]], np.float32), _const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas,
+        const([[height, width, 1.0]], np.float32), const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas,
         scores, min_size=0.0, nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count,
         normalized=True)
     return proposals.output(0), proposals.output(1)
@@ -96,28 +94,28 @@ def roi_features(model, head, features, boxes):
     levels = roi_levels(boxes, extractor)
     parts, places = [], []
     for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features, strict=False)):
-        here = op.squeeze(op.non_zero(op.equal(levels, _const(index)), "i64"), _const([0]))
-        parts.append(_align(layer, feature, op.gather(boxes, here, _const(0))))
+        here = where(op.equal(levels, const(index)))
+        parts.append(_align(layer, feature, take(boxes, here)))
         places.append(here)
     order = op.concat(places, 0)  # order[i] is the box whose features are row i
     count = op.shape_of(order, "i64")
-    back = op.scatter_elements_update(order, order, op.range(_const(0), op.squeeze(count, _const([0])), _const(1), "i64"),
-                                      _const(0))
-    return op.gather(op.concat(parts, 0), back, _const(0)).output(0)
+    back = op.scatter_elements_update(order, order, op.range(const(0), op.squeeze(count, const([0])), const(1), "i64"),
+                                      const(0))
+    return op.gather(op.concat(parts, 0), back, const(0)).output(0)
 
 
 def roi_levels(boxes, extractor):
     """Level of each box [N] i64 (SingleRoIExtractor.map_roi_levels)."""
-    x1, y1, x2, y2 = _split(boxes, 1)
-    area = op.squeeze(op.multiply(op.subtract(x2, x1), op.subtract(y2, y1)), _const([1]))
-    relative = op.add(op.divide(op.sqrt(area), _const(extractor.finest_scale, np.float32)), _const(1e-6, np.float32))
-    log2 = op.divide(op.log(relative), _const(np.log(2), np.float32))
+    x1, y1, x2, y2 = split(boxes, 1)
+    area = op.squeeze(op.multiply(op.subtract(x2, x1), op.subtract(y2, y1)), const([1]))
+    relative = op.add(op.divide(op.sqrt(area), const(extractor.finest_scale, np.float32)), const(1e-6, np.float32))
+    log2 = op.divide(op.log(relative), const(np.log(2), np.float32))
     return op.convert(op.clamp(op.floor(log2), 0, len(extractor.featmap_strides) - 1), "i64")
 
 
 def _align(layer, feature, boxes):
     height, width = layer.output_size
-    batch = op.broadcast(_const(0), op.gather(op.shape_of(boxes, "i64"), _const([0]), _const(0)))
+    batch = op.broadcast(const(0), op.gather(op.shape_of(boxes, "i64"), const([0]), const(0)))
     return op.roi_align(feature, boxes, batch, height, width, int(layer.sampling_ratio), float(layer.spatial_scale), "avg",
                         "half_pixel_for_nn" if layer.aligned else "asymmetric")
 
@@ -135,21 +133,19 @@ def detect(model, rois, probabilities, deltas):
         Boxes with score [N, 5] and labels [N] i64, by descending score.
     """
     classes, config = model.roi_head.bbox_head.num_classes, model.test_cfg.rcnn
-    boxes, scores = decode(model, rois, deltas), op.transpose(_columns(probabilities, 0, classes), _const([1, 0]))
+    boxes, scores = decode(model, rois, deltas), op.transpose(columns(probabilities, 0, classes), const([1, 0]))
     if model.roi_head.bbox_head.reg_class_agnostic:
-        shape = op.concat([_const([classes]), op.gather(op.shape_of(boxes, "i64"), _const([1, 2]), _const(0))], 0)
+        shape = op.concat([const([classes]), op.gather(op.shape_of(boxes, "i64"), const([1, 2]), const(0))], 0)
         boxes = op.broadcast(boxes, shape)
     boxes.set_friendly_name(CANDIDATE_BOXES)
     scores.set_friendly_name(CANDIDATE_SCORES)
-    count = op.gather(op.shape_of(rois, "i64"), _const(0), _const(0))
     kept = op.non_max_suppression(
-        _set_apart(boxes, scores, config.score_thr), op.unsqueeze(scores, _const(1)), count,
-        _const(config.nms.iou_threshold, np.float32), _const(config.score_thr, np.float32), box_encoding="corner",
+        _set_apart(boxes, scores, config.score_thr), op.unsqueeze(scores, const(1)), length(rois),
+        const(config.nms.iou_threshold, np.float32), const(config.score_thr, np.float32), box_encoding="corner",
         sort_result_descending=True, output_type="i64").output(0)  # rows, best first: class, 0, proposal
-    kept = op.gather(op.slice(kept, _const([0]), _const([config.max_per_img]), _const([1]), _const([0])), _const([0, 2]),
-                     _const(1))
-    kept_scores = op.unsqueeze(op.gather_nd(scores, kept), _const(1))
-    labels = op.squeeze(_columns(kept, 0, 1), _const([1]))
+    kept = take(first(kept, config.max_per_img), const([0, 2]), 1)
+    kept_scores = op.unsqueeze(op.gather_nd(scores, kept), const(1))
+    labels = op.squeeze(columns(kept, 0, 1), const([1]))
     return op.concat([op.gather_nd(boxes, kept), kept_scores], 1).output(0), labels.output(0)
 
 
@@ -159,22 +155,22 @@ def _set_apart(boxes, scores, threshold):
     Here NMS runs per class anyhow, but the shift rounds the coordinates (by 0.004 px at the 80th class): without the
     same rounding some pairs of boxes near the IoU threshold would be decided differently from the checkpoint.
     """
-    above = op.unsqueeze(op.greater(scores, _const(threshold, np.float32)), _const(2))
-    largest = op.reduce_max(op.select(above, boxes, _const(0.0, np.float32)), _const([0, 1, 2]), False)
-    index = op.convert(op.range(_const(0), op.gather(op.shape_of(boxes, "i64"), _const(0), _const(0)), _const(1), "i64"),
+    above = op.unsqueeze(op.greater(scores, const(threshold, np.float32)), const(2))
+    largest = op.reduce_max(op.select(above, boxes, const(0.0, np.float32)), const([0, 1, 2]), False)
+    index = op.convert(op.range(const(0), op.gather(op.shape_of(boxes, "i64"), const(0), const(0)), const(1), "i64"),
                        "f32")
-    shift = op.multiply(index, op.add(largest, _const(1.0, np.float32)))
-    return op.add(boxes, op.reshape(shift, _const([-1, 1, 1]), False))
+    shift = op.multiply(index, op.add(largest, const(1.0, np.float32)))
+    return op.add(boxes, op.reshape(shift, const([-1, 1, 1]), False))
 
 
 def decode(model, rois, deltas):
     """Boxes [classes or 1, K, 4] of proposals and deltas, clipped to the input (delta2bbox)."""
     head, (height, width) = model.roi_head.bbox_head, model.input_size
     coder, classes = head.bbox_coder, 1 if head.reg_class_agnostic else head.num_classes
-    deltas = op.reshape(deltas, _const([0, classes, 4]), True)
-    deltas = op.add(op.multiply(deltas, _const(coder.stds, np.float32)), _const(coder.means, np.float32))
-    dx, dy, dw, dh = _split(op.transpose(deltas, _const([1, 0, 2])), 2)
-    x1, y1, x2, y2 = _split(rois, 1)
+    deltas = op.reshape(deltas, const([0, classes, 4]), True)
+    deltas = op.add(op.multiply(deltas, const(coder.stds, np.float32)), const(coder.means, np.float32))
+    dx, dy, dw, dh = split(op.transpose(deltas, const([1, 0, 2])), 2)
+    x1, y1, x2, y2 = split(rois, 1)
     left, right = _decode_axis(x1, x2, dx, dw, width)
     top, bottom = _decode_axis(y1, y2, dy, dh, height)
     return op.concat([left, top, right, bottom], 2)
@@ -182,7 +178,7 @@ def decode(model, rois, deltas):
 
 def _decode_axis(low, high, shift, log_scale, limit):
     """Both ends of the decoded boxes along one axis, clipped to [0, limit]."""
-    half, size = _const(0.5, np.float32), op.subtract(high, low)
+    half, size = const(0.5, np.float32), op.subtract(high, low)
     centre = op.add(op.multiply(op.add(low, high), half), op.multiply(size, shift))
     reach = op.multiply(op.multiply(size, op.exp(op.clamp(log_scale, -LOG_RATIO, LOG_RATIO))), half)
     return op.clamp(op.subtract(centre, reach), 0, limit), op.clamp(op.add(centre, reach), 0, limit)
@@ -194,22 +190,6 @@ def _example(model, head):
     return torch.rand(4, extractor.out_channels, *extractor.roi_layers[0].output_size)
 
 
-def _const(value, dtype=None):
-    """A constant; integers become i64."""
-    value = np.asarray(value, dtype)
-    return op.constant(value.astype(np.int64) if value.dtype.kind == "i" else value)
-
-
 def _per_anchor(values, per_cell):
     """Four numbers per box as a constant for delta maps [1, 4A, h, w]."""
-    return _const(np.tile(values, per_cell).reshape(1, -1, 1, 1), np.float32)
-
-
-def _split(boxes, axis):
-    """The four coordinates along `axis`, each with that axis kept."""
-    return op.split(boxes, _const(axis), 4).outputs()
-
-
-def _columns(table, start, stop):
-    """Columns start…stop of a 2-D table."""
-    return op.slice(table, _const([start]), _const([stop]), _const([1]), _const([1])).output(0)
+    return const(np.tile(values, per_cell).reshape(1, -1, 1, 1), np.float32)

@@ -12,13 +12,13 @@ On a plain black image every anchor ties with its neighbours, so there only the 
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.masks import paste_rles
-from instance_segmentation.ir import parity_mask_rcnn, parity_yolact, yolact
-from instance_segmentation.ir.graph import family_of, thresholds_of
+from instance_segmentation.ir import parity_mask_rcnn, parity_rtmdet_ins, parity_yolact, rtmdet_ins, yolact
+from instance_segmentation.ir.graph import family_of, resize_of, thresholds_of
+from instance_segmentation.ir.parity_images import images
 from instance_segmentation.ir.parity_mask_rcnn import OnnxGraph
 from instance_segmentation.prediction import pair_up
 
@@ -121,7 +121,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
     thresholds = thresholds_of(model)
     graph = exported if isinstance(exported, OnnxGraph) else sides.Graph(exported, channel_order, model)
     result = Parity(real_images=len(image_files))
-    for name, image, size_hw in images(model.input_size, image_files):
+    for name, image, size_hw, placement in images(resize_of(model), image_files):
         outputs, stages = graph(image)
         found, expected = (read(answer, thresholds.score, model.input_size)
                            for answer in (outputs, run_checkpoint(model, image)))
@@ -129,7 +129,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
         if name == "black":
             continue
         pairs, lonely = pair_up(expected, found, tolerance.pair_px)
-        _note_differences(result, expected, found, pairs, (size_hw, model.input_size), thresholds.mask)
+        _note_differences(result, expected, found, pairs, (size_hw, placement), thresholds.mask)
         if lonely and sides.same_in_parts(model, image, found, stages, tolerance):
             result.excused += len(lonely)
         else:
@@ -138,8 +138,8 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
 
 
 def sides_of(model):
-    """The module that runs a network and its graph for the gate: `Graph`, `run_checkpoint` and `same_in_parts`."""
-    return parity_yolact if family_of(model) is yolact else parity_mask_rcnn
+    """The module that runs a kind of network and its graph for the gate: `Graph`, `run_checkpoint`, `same_in_parts`."""
+    return {yolact: parity_yolact, rtmdet_ins: parity_rtmdet_ins}.get(family_of(model), parity_mask_rcnn)
 
 
 def run_checkpoint(model, image):
@@ -147,50 +147,26 @@ def run_checkpoint(model, image):
     return sides_of(model).run_checkpoint(model, image)
 
 
-def images(input_size, files):
-    """Yield (name, image [3, H, W] uint8 BGR tensor, original size) from the test pipeline; the last is black."""
-    from mmcv.transforms import Compose
-    from mmdet.registry import TRANSFORMS
-    height, width = input_size
-    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(width, height), keep_ratio=False),
-             dict(type="PackDetInputs", meta_keys=("ori_shape",))]
-    pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
-    for file in files:
-        packed = pipeline(dict(img_path=str(file)))
-        yield str(file), packed["inputs"], packed["data_samples"].ori_shape
-    for seed in range(0 if len(files) else 3):
-        yield f"noise {seed}", _noise(input_size, seed), input_size
-    yield "black", torch.zeros((3, *input_size), dtype=torch.uint8), input_size
-
-
-def _noise(size_hw, seed):
-    """Seeded noise with coarse and fine structure; plain white noise excites few detections."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [torch.nn.functional.interpolate(torch.randn(1, 3, 2 ** level, 2 ** level, generator=generator) / level,
-                                              size=size_hw, mode="bilinear") for level in range(1, 7)]
-    return (sum(layers)[0] * 60 + 120).clamp(0, 255).to(torch.uint8)
-
-
-def _note_differences(result, expected, found, pairs, sizes, mask_threshold):
-    """Note into a Parity how paired detections differ; `sizes` are height and width of the image and of the input."""
+def _note_differences(result, expected, found, pairs, frame, mask_threshold):
+    """Note into a Parity how paired detections differ; `frame` is height and width of the image, and its Placement."""
     result.detections += len(pairs)
     for first, second in pairs:
         result.box_px = max(result.box_px, float(np.abs(expected.boxes[first] - found.boxes[second]).max()))
         result.score = max(result.score, float(np.abs(expected.scores[first] - found.scores[second])))
         result.mask_probability = max(result.mask_probability,
                                       float(np.abs(expected.masks[first] - found.masks[second]).max()))
-        iou, undecided = _mask_iou((expected, first), (found, second), sizes, mask_threshold)
+        iou, undecided = _mask_iou((expected, first), (found, second), frame, mask_threshold)
         result.mask_iou, result.undecided = min(result.mask_iou, iou), result.undecided + undecided
 
 
-def _mask_iou(one, other, sizes, threshold):
+def _mask_iou(one, other, frame, threshold):
     """IoU of the masks of two (Found, index), and whether pixels at the threshold had to be left out (1) or not (0)."""
-    scale = np.tile(np.divide(*sizes)[::-1], 2).astype(np.float32)
-    left, top, right, bottom = (one[0].boxes[one[1]] * scale).round().astype(int)  # masks may cover more than their box
+    size_hw, placement = frame
+    left, top, right, bottom = placement.to_image(one[0].boxes[one[1]]).round().astype(int)  # masks may cover more than their box
 
     def paste(side, threshold):
         found, index = side
-        rles = paste_rles(found.windows[index:index + 1] * scale, found.masks[index:index + 1], sizes[0], threshold)
+        rles = paste_rles(placement.to_image(found.windows[index:index + 1]), found.masks[index:index + 1], size_hw, threshold)
         pixels = coco_mask.decode(rles[0]).astype(bool)
         return pixels if found.windows is found.boxes else pixels[top:bottom, left:right]
 

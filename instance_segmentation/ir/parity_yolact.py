@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from instance_segmentation.inference.contracts import YOLACT as CONTRACT
-from instance_segmentation.ir.parity_mask_rcnn import as_sent, prepared
+from instance_segmentation.ir.parity_images import as_sent, prepared
 from instance_segmentation.ir.session import compile_ir
 
 

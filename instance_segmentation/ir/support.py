@@ -24,10 +24,13 @@ def _differences(model, target):
     if type(model).__name__ == "ContractYOLACT" and target == "OpenVINO":
         yield from _yolact_differences(model)
         return
+    if type(model).__name__ == "RTMDet" and target == "OpenVINO":
+        yield from _rtmdet_ins_differences(model)
+        return
     rpn, heads = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
     if type(rpn).__name__ != "RPNHead" or type(heads).__name__ != "StandardRoIHead" or not heads.with_mask:
-        yield "model", type(model).__name__, ("MaskRCNN with RPNHead and StandardRoIHead with a mask head"
-                                              + (", ContractYOLACT" if target == "OpenVINO" else ""))
+        others = ", ContractYOLACT, RTMDet with BoxMaskRTMDetHead" if target == "OpenVINO" else ""
+        yield "model", type(model).__name__, f"MaskRCNN with RPNHead and StandardRoIHead with a mask head{others}"
         return
     yield from _rpn_differences(rpn)
     yield from _box_differences(heads.bbox_head)
@@ -46,6 +49,18 @@ def _yolact_differences(model):
     if (config.iou_thr, config.max_per_img) != (YOLACT_NMS_IOU, YOLACT_MOST):
         yield ("test_cfg.iou_thr and max_per_img", f"{config.iou_thr} and {config.max_per_img}",
                f"{YOLACT_NMS_IOU} and {YOLACT_MOST}, which those who read YOLACT's outputs take")
+
+
+def _rtmdet_ins_differences(model):
+    head = model.bbox_head
+    if type(head).__name__ != "BoxMaskRTMDetHead":
+        yield "bbox_head", type(head).__name__, "BoxMaskRTMDetHead"
+        return
+    if not head.use_sigmoid_cls:
+        yield "bbox_head.loss_cls.use_sigmoid", False, True
+    if type(head.bbox_coder).__name__ != "DistancePointBBoxCoder" or not head.bbox_coder.clip_border:
+        yield "bbox_head.bbox_coder", type(head.bbox_coder).__name__, "DistancePointBBoxCoder with clip_border"
+    yield from _nms_differences("test_cfg.nms", model.test_cfg.get("nms"))
 
 
 def _rpn_differences(rpn):

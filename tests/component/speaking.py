@@ -49,13 +49,48 @@ def photo_like(size_hw, seed):
 @torch.no_grad()
 def speak_up(model, images_bgr):
     """Scale a random network's layers, in place, so that its outputs spread like a trained one's."""
+    if not hasattr(model.neck, "lateral_convs"):  # pooled over the whole image, so one or two would all look alike
+        size_hw = images_bgr.shape[1:3]
+        images_bgr = np.stack([photo_like(size_hw, seed) * contrast for seed, contrast in enumerate(np.linspace(0, 1.2, 16))])
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
-    trunk = model.backbone(images)
-    for lateral, level in zip(model.neck.lateral_convs, trunk[model.neck.start_level:], strict=True):
-        _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
+    if hasattr(model.neck, "lateral_convs"):
+        trunk = model.backbone(images)
+        for lateral, level in zip(model.neck.lateral_convs, trunk[model.neck.start_level:], strict=True):
+            _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
+    else:
+        _normalise(model, images)
     features = model.extract_feat(images)
-    (_speak_up_mask_rcnn if hasattr(model, "roi_head") else _speak_up_yolact)(model, features, images.shape[2:])
+    family = dict(MaskRCNN=_speak_up_mask_rcnn, ContractYOLACT=_speak_up_yolact, RTMDet=_speak_up_rtmdet_ins)
+    family[type(model).__name__](model, features, images.shape[2:])
+
+
+def _normalise(model, images):
+    """Give every BatchNorm the statistics of these images, so that signals neither fade nor grow layer by layer."""
+    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    model.bbox_head(model.extract_feat(images))
+    for layer in norms:
+        layer.eval()
+
+
+def _speak_up_rtmdet_ins(model, features, size_hw):
+    head = model.bbox_head
+    for level in range(len(head.rtm_cls)):
+        _scale(head.rtm_cls[level], lambda level=level: [head(features)[0][level]], 1.0, -4.0)
+        _scale(head.rtm_reg[level], lambda level=level: [_before_relu(head, features, level)], 1.0, 2.0)
+        _scale(head.rtm_kernel[level], lambda level=level: [head(features)[2][level]], 0.5)
+    _scale(head.mask_head.projection, lambda: [head(features)[3]], 1.0)
+
+
+def _before_relu(head, features, level):
+    values = features[level]
+    for layer in head.reg_convs[level]:
+        values = layer(values)
+    return head.rtm_reg[level](values)
 
 
 def _speak_up_yolact(model, features, size_hw):
