@@ -80,7 +80,7 @@ def _normalise(model, images):
 def _speak_up_rtmdet_ins(model, features, size_hw):
     head = model.bbox_head
     for level in range(len(head.rtm_cls)):
-        _scale(head.rtm_cls[level], lambda level=level: [head(features)[0][level]], 1.0, -4.0)
+        _scale(head.rtm_cls[level], lambda level=level: [head(features)[0][level]], 1.0, -3.3)
         _scale(head.rtm_reg[level], lambda level=level: [_before_relu(head, features, level)], 1.0, 2.0)
         _scale(head.rtm_kernel[level], lambda level=level: [head(features)[2][level]], 0.5)
     _scale(head.mask_head.projection, lambda: [head(features)[3]], 1.0)
