@@ -40,6 +40,15 @@ class ContractYOLACT(YOLACT):
         boxes = torch.minimum(head.bbox_coder.decode(anchors, deltas[0]).clamp(min=0), limits)[None] / limits
         return boxes, scores.softmax(-1).roll(1, -1), coefficients, self.mask_head.protonet(features[0]).permute(0, 2, 3, 1)
 
+    def loss(self, batch_inputs, batch_data_samples, **kwargs):
+        """The losses, in evaluation too: there mmdet's mask head leaves out its semantic maps, and then misses them."""
+        usual = self.mask_head.training
+        self.mask_head.training = True  # the flag alone: the head has no layer that behaves differently
+        try:
+            return super().loss(batch_inputs, batch_data_samples, **kwargs)
+        finally:
+            self.mask_head.training = usual
+
     def predict(self, batch_inputs, batch_data_samples, rescale=True):
         """Detect in a batch.
 

@@ -116,6 +116,20 @@ def test_mmdets_own_detections_are_among_ours(network):
     assert seen > 5
 
 
+def test_validation_has_a_loss(network):
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+    data = batch(photo_like(SIZE, 7))
+    masks = np.zeros((1, *SIZE), np.uint8)
+    masks[0, 20:60, 30:90] = 1
+    data["data_samples"][0].gt_instances = InstanceData(
+        bboxes=torch.tensor([[30.0, 20, 90, 60]]), labels=torch.tensor([1]), masks=BitmapMasks(masks, *SIZE))
+    data["data_samples"][0].ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+    data = network.data_preprocessor(data)
+    losses = network.loss(data["inputs"], data["data_samples"])
+    assert {"loss_cls", "loss_bbox", "loss_mask", "loss_segm"} <= set(losses) and not network.mask_head.training
+
+
 def test_rows_of_known_classes_are_carried_over(network):
     from instance_segmentation.engine.checkpoint import load_state
     other = small_network(("stone", "unicorn"), seed=1)
