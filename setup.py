@@ -45,6 +45,7 @@ EXTRAS = {
         "onedl-mmdetection==3.5.1",
         "faster-coco-eval>=1.6,<2",
         "matplotlib>=3.9,<4",
+        "shapely>=2.0,<3",
         "tensorboard>=2.18,<3",
     ],
     "int8": ["nncf>=3.4,<4"],

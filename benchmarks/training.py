@@ -59,7 +59,7 @@ def run_config(template, annotations, folder, seed=0, input_size=None, **run):
         set_input_size(cfg, (input_size, input_size))
     truth = annotations.write(folder / "train.json", masks="polygon")
     cfg = train_config(cfg, train_json=truth, val_json=truth, images=len(annotations.images), classes=annotations.classes,
-                       output=folder, from_random=True, seed=seed, **run)
+                       output=folder, start="from_random", seed=seed, **run)
     cfg.instseg = dict(classes=list(annotations.classes))
     torch.manual_seed(seed)
     model = build_network(cfg, annotations.classes)

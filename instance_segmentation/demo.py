@@ -11,17 +11,18 @@ from instance_segmentation.inference.metrics import Metrics
 from instance_segmentation.inference.model import load_model
 from instance_segmentation.inference.monitors import Monitors
 from instance_segmentation.inference.outputs import JsonLines, Output, fitted
-from instance_segmentation.inference.pipeline import detect
+from instance_segmentation.inference.pipeline import detect, detect_tiled
 from instance_segmentation.inference.sources import open_source
 from instance_segmentation.inference.tracking import IouTracker
 from instance_segmentation.ir.session import throughput_properties
 from instance_segmentation.report import say
 
 
-def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_threshold=0.5, no_track=False, show_scores=False,
+def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_threshold=None, no_track=False, show_scores=False,
          show_boxes=False, layout=None, num_infer_requests=0, num_streams="", num_threads=None, loop=False, output=None,
          output_limit=1000, no_show=False, output_resolution=None, utilization_monitors="", raw_output_message=False,
-         save_json=None, line_width=None, text_size=None, delay=1, show_fps=None, trust_checkpoint=False, config=None, **loading):
+         save_json=None, line_width=None, text_size=None, delay=1, show_fps=None, tile=None, overlap=0.25, trust_checkpoint=False,
+         config=None, **loading):
     """Detect in every picture of a source.
 
     Args:
@@ -30,7 +31,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         adapter: `openvino` or `ovms`.
         device, num_streams, num_threads, num_infer_requests: How OpenVINO runs; 0, None and "" leave it the choice.
         labels: Text file with class names, needed for models that do not know theirs; or a tuple of names, just for those.
-        prob_threshold: Lowest score that counts.
+        prob_threshold: Lowest score that counts; when None the model's own, of each class, or 0.5.
         no_track: Do not follow objects through a video.
         show_scores, show_boxes: Draw them.
         layout: Of the model's inputs, for example `[NHWC]`.
@@ -44,6 +45,7 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
         line_width, text_size: Of what is drawn; they follow the resolution when None.
         delay: Milliseconds that each picture stays in the window, 0 until a key is pressed.
         show_fps: Write frames per second into the pictures; on videos and cameras when None.
+        tile, overlap: Detect in tiles of this many pixels that overlap by this share; None: in whole pictures.
         trust_checkpoint: Unpickle arbitrary objects of a checkpoint.
         config: A model.py, for checkpoints that do not know their network.
         loading: How images get into the network: `fit_max` (shorter, longer side) or `fit_window` (height, width) in pixels,
@@ -66,8 +68,11 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
                         delay=None if no_show or not _can_show() else delay)
         detector = _load(model, adapter, trust_checkpoint, config, device=device, num_streams=num_streams,
                          num_threads=num_threads, labels=labels, prob_threshold=prob_threshold, layout=layout, **loading)
+        _tell_threshold(detector)
         stack.callback(_tell, frames.metrics, writer)
-        for frame, prediction in detect(source.pictures, detector, frames.metrics, num_infer_requests):
+        found = (detect_tiled(source.pictures, detector, frames.metrics, tile, overlap) if tile
+                 else detect(source.pictures, detector, frames.metrics, num_infer_requests))
+        for frame, prediction in found:
             if frames.take(frame, prediction):
                 break
     return frames.metrics
@@ -158,6 +163,14 @@ def print_raw(index, prediction):
     print("  Class ID | Confidence |     XMIN |     YMIN |     XMAX |     YMAX ")
     for label, score, box in zip(prediction.labels + 1, prediction.scores, prediction.boxes, strict=True):
         print(f"{label:>10} | {score:>10f} | {box[0]:>8.2f} | {box[1]:>8.2f} | {box[2]:>8.2f} | {box[3]:>8.2f} ")
+
+
+def _tell_threshold(detector):
+    """Say from which score detections are shown, and who says so."""
+    scores = detector.threshold
+    if isinstance(scores, tuple):
+        scores = ", ".join(f"{score:.3g} {name}" for score, name in zip(scores, detector.classes, strict=True))
+    say("Threshold", f"score ≥ {scores}: {detector.threshold_origin}")
 
 
 def _tell(metrics, writer):

@@ -55,3 +55,7 @@ class MissingExtraError(InstSegError):
     def __init__(self, extra, purpose):
         super().__init__(f"{purpose} needs packages that are not installed. Run: pip install 'instance-segmentation[{extra}]'"
                          " (in a clone: ./init_venv.sh)")
+        self.extra, self.purpose = extra, purpose
+
+    def __reduce__(self):
+        return type(self), (self.extra, self.purpose)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from instance_segmentation.coco import read_annotations
-from instance_segmentation.errors import WeightsError
+from instance_segmentation.coco import read_annotations, tiled
+from instance_segmentation.errors import TemplateError, WeightsError
 from instance_segmentation.report import (
     class_table,
     file_record,
@@ -52,7 +52,8 @@ class EvaluationResult:
 
 
 def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,
-             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False, config=None, **loading):
+             save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False, config=None, tile=None,
+             overlap=0.25, max_dets=100, **loading):
     """Compute COCO metrics of a checkpoint or an IR on annotated images.
 
     Args:
@@ -66,30 +67,41 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
         num_workers: Data loading processes.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
         config: Another model.py than the work dir's.
+        tile, overlap: Detect in tiles of this many pixels that overlap by this share, and merge what they show; None: in whole
+            images.
+        max_dets: Detections per image and class that count. A checkpoint then gives that many at most, too; an exported model
+            gives what it was exported with.
         loading: `fit_max`, `fit_window`, `size`, `mean_pixel` and so on, as of `inference.exported.LoadOptions.of_flags`: images
             are resized as the demo does it, and models of other tools can be evaluated too. The template's way without them.
 
     Returns:
         An EvaluationResult.
     """
+    if tile and save_output_to:
+        raise TemplateError("--save-output-to draws whole images only; leave it out with --tile, or use instseg demo --tile")
     config = config or (open_workdir(work_dir).config if work_dir else _packaged_config())
     loading = {name: value for name, value in loading.items() if value}
     load = partial(load_resizing, loading) if loading else load_for_test
     weights = Path(load_weights)
     model, complexity = load(weights, config, trust_checkpoint)
+    allow_detections(model, max_dets)
     names = tuple(model.dataset_meta["classes"])
     check_classes(classes, names, weights)
     with progress("checking images") as checked:
         annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False, progress=checked)
+    tiles = tiled(annotations, tile, overlap) if tile else None
     say_data(test=annotations)
+    if tiles:
+        say("Tiles", f"{len(tiles.images)} of {tile} px, {overlap:.0%} overlap")
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         metrics, seconds, detections = run_test(model, read_config(config), annotations, Path(folder), num_workers,
-                                                save_output_to)
+                                                save_output_to, tiles, max_dets)
     counts = _objects_per_class(annotations)
-    class_table(metrics, names, counts)
-    result = EvaluationResult(metrics, names, 1000 * statistics.median(seconds), *complexity)
+    class_table(metrics, names, counts, max_dets)
+    per_image = len(tiles.images) / len(annotations.images) if tiles else 1
+    result = EvaluationResult(metrics, names, 1000 * per_image * statistics.median(seconds), *complexity)
     _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to)
     if save_output_to:
         say("Pictures", str(save_output_to))
@@ -99,6 +111,13 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
 def _packaged_config():
     template = find_template(ANY_TEMPLATE)
     return template.path / template.config
+
+
+def allow_detections(model, number):
+    """Let a checkpoint's network give at least that many detections per image; an exported graph cannot be told."""
+    if hasattr(model, "roi_head"):
+        limits = model.roi_head.test_cfg
+        limits.max_per_img = max(limits.max_per_img, number)
 
 
 def detect(model, cfg, annotations):

@@ -165,8 +165,8 @@ def find_thresholds(cfg, annotations, xml):
         matches = segm_matches(annotations.write(Path(folder) / "truth.json"), detections)
     together, of_class = thresholds(matches, model.info.score_threshold)
     if together is None:
-        say("Thresholds", "none: the model finds no object of the given images at mask IoU 0.5. All its detections will be "
-            "shown; give more images or train longer")
+        say("Thresholds", "none: the model finds no object of the given images at mask IoU 0.5. Model API will show all its "
+            "detections, instseg demo those from 0.5; give more images or train longer")
         return {}
     say("Thresholds", f"best F1 at mask IoU 0.5 on {len(annotations.images)} images. They are stored in the model, for showing "
         "detections; evaluation uses them all")

@@ -115,23 +115,24 @@ def table(title, columns, rows):
     console().print(grid)
 
 
-def class_table(metrics, classes, counts):
+def class_table(metrics, classes, counts, max_dets=100):
     """Print AP per class, the worst first, and what to look at.
 
     Args:
         metrics: `segm/AP/<class>` and the like, in [0, 1].
         classes: Class names.
         counts: Class name → number of objects in the annotations.
+        max_dets: Detections per image and class that count.
     """
     def segm_ap(name):
         value = metrics[f"segm/AP/{name}"]
         return math.inf if math.isnan(value) else value
 
     ordered = sorted(classes, key=segm_ap)
-    keys = ("segm/AP", "segm/AP50", "bbox/AP", "bbox/AP50")
+    keys = ("segm/AP", "segm/AP50", "bbox/AP", "bbox/AP50", f"segm/AR{max_dets}")
     rows = [(name, counts.get(name, 0), *(number(metrics[f"{key}/{name}"]) for key in keys)) for name in ordered]
     rows.append(("all", sum(counts.values()), *(number(metrics[key]) for key in keys)))
-    table("", ("class", "objects", "segm AP", "AP50", "bbox AP", "AP50"), rows)
+    table("", ("class", "objects", "segm AP", "AP50", "bbox AP", "AP50", f"segm AR@{max_dets}"), rows)
     worst = ordered[0]
     if segm_ap(worst) < metrics["segm/AP"] and len(classes) > 1:
         say("", f"Weakest: {worst}, with {counts.get(worst, 0)} objects here. {advice(metrics, worst)}")

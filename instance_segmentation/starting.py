@@ -1,31 +1,55 @@
 """Where a training begins: random weights, a checkpoint's weights, or the exact state of a run that ended early."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from instance_segmentation.errors import TrainingError
 
+SAME_RUN = dict(ema="--ema", augment="--augment", balance_classes="--balance-classes")  # what a resumed run must not change
+
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint to start from, None for random weights; whether its run goes on; what it says about its run."""
+    """The checkpoint to start from, None for random weights; whether its run goes on; what it says about its run.
+
+    `parts` are the detector's parts that it has tensors of: backbone, neck, roi_head, …
+    """
 
     weights: Path | None
     resumed: bool
     meta: dict
+    parts: frozenset = frozenset()
 
     @property
     def own(self):
-        """What only checkpoints of ours say: `classes`, `input_size`, `from_random`, `ema` and `batch_size` of the run."""
+        """What only checkpoints of ours say: `classes`, `input_size`, `config`, `start`, `batch_size`, SAME_RUN of the run."""
         return self.meta.get("instseg") or {}
 
-    @property
-    def from_random(self):
-        """Whether the run began with random weights, however often it was resumed."""
-        return self.own.get("from_random", False) if self.resumed else not self.weights
+    def recipe(self, cfg):
+        """Name of the Config's recipe for how the run began, however often it was resumed; None: the Config as it is."""
+        if self.resumed:
+            name = self.own.get("start")
+        elif not self.weights:
+            name = "from_random"
+        else:
+            beyond_backbone = {part for part, value in cfg.model.items() if isinstance(value, dict)} - {"backbone"}
+            name = None if self.parts & beyond_backbone else "from_backbone"
+        return name if name in cfg else None
 
-    def check(self, classes, seed, ema):
-        """Refuse to continue a run with other classes, another seed or another kind of weights.
+    def what(self):
+        """Where training starts, for the user."""
+        if not self.weights:
+            return "none given: starting from random weights"
+        return f"{self.weights}: " + ("its run goes on" if self.resumed else "a backbone alone, all other parts start fresh")
+
+    @property
+    def normalisation(self):
+        """Mean, standard deviation and channel order that the weights were trained with; None when they do not say."""
+        model = self.own.get("config", {}).get("model", {})
+        return {key: model["data_preprocessor"][key] for key in ("mean", "std", "bgr_to_rgb")} if model else None
+
+    def check(self, classes, seed, flags):
+        """Refuse to continue a run with other classes, another seed or other flags of SAME_RUN.
 
         Raises:
             TrainingError: The first difference, and what to do.
@@ -38,8 +62,11 @@ class Start:
                                 f"{', '.join(classes)}; to learn other classes start from it with --load-weights")
         if seed is not None and seed != self.meta["seed"]:
             raise TrainingError(f"{what} has seed {self.meta['seed']}, --seed says {seed}; leave --seed out")
-        if self.own.get("ema", False) != ema:
-            raise TrainingError(f"{what} was made {'without' if ema else 'with'} --ema; {'leave it out' if ema else 'add --ema'}")
+        for name, flag in SAME_RUN.items():
+            was, now = self.own.get(name) or None, flags.get(name) or None
+            if was != now:
+                raise TrainingError(f"{what} was made {f'with {_spelt(flag, was)}' if was else f'without {flag}'}; "
+                                    f"{f'add {_spelt(flag, was)}' if was else 'leave it out'}")
 
     def set_aside(self, output):
         """Rename an earlier run's files in `output`: a new run must not replace what took a night. Returns the new Start."""
@@ -48,7 +75,11 @@ class Start:
             if (path := output / name).is_file():
                 aside = path.replace(output / f"previous_{name}")
                 weights = aside if weights and Path(weights).resolve() == path else weights
-        return Start(weights, self.resumed, self.meta)
+        return replace(self, weights=weights)
+
+
+def _spelt(flag, value):
+    return flag if value is True else f"{flag} {value}"
 
 
 def find_start(resume_from, load_weights, output, trust):
@@ -69,4 +100,6 @@ def find_start(resume_from, load_weights, output, trust):
     if not weights:
         return Start(None, False, {})
     from instance_segmentation.engine.checkpoint import read_checkpoint
-    return Start(weights, bool(resume_from), read_checkpoint(weights, trust=trust)["meta"])
+    checkpoint = read_checkpoint(weights, trust=trust)
+    parts = frozenset(name.split(".")[0] for name in checkpoint["state_dict"])
+    return Start(weights, bool(resume_from), checkpoint["meta"], parts)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_resize
+from instance_segmentation.cli.options import add_resize, add_tiles
 
 EXAMPLE = """examples:
   instseg demo -m export/model.xml -i photo.jpg -o found.jpg --no_show
@@ -50,12 +50,14 @@ def _add_model(group):
     group.add_argument("--labels", type=Path, metavar="FILE",
                        help="text file with one class name per line, a first line for the background or not; needed for models "
                             "that do not know their classes")
-    group.add_argument("-t", "--prob_threshold", type=float, default=0.5, help="lowest score that counts (default 0.5)")
+    group.add_argument("-t", "--prob_threshold", type=float,
+                       help="lowest score that counts (default: the model's own for each class, 0.5 when it has none)")
     group.add_argument("--no_track", action="store_true", help="do not follow objects through a video or camera")
     group.add_argument("--show_scores", action="store_true", help="show detection scores")
     group.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
     group.add_argument("--layout", help="layout of the model's inputs, in capitals: \"[NCHW]\", or \"NAME1[NCHW],NAME2[NC]\"; "
                                         "guessed from the shape without it")
+    add_tiles(group, "small objects: detect in tiles of this side and merge what they show")
     add_resize(group)
     group.add_argument("--mean_pixel", type=float, nargs=3, default=(), metavar=("B", "G", "R"),
                        help="subtracted from every pixel, for models that do not do it themselves")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_classes, add_data, add_resize, add_weights, verb_parser
+from instance_segmentation.cli.options import add_classes, add_data, add_resize, add_tiles, add_weights, count, verb_parser
 
 EXAMPLE = """examples:
   python eval.py --load-weights outputs/best.pth --test-ann-files data/val.json --test-data-roots data/val \\
@@ -24,6 +24,9 @@ def parser(work_dir=None):
                         help="metrics.yaml (merged into an existing file); metrics.json beside it has every number")
     result.add_argument("--save-output-to", type=Path, metavar="DIR", help="draw the predictions on the images")
     result.add_argument("--save-results-to", type=Path, metavar="FILE", help="predictions as COCO results JSON")
+    add_tiles(result, "small objects: detect in tiles of this side and merge what they show")
+    result.add_argument("--max-dets", type=count, default=100, metavar="N",
+                        help="detections per image and class that count, 10 or more (default: 100, as COCO's AP)")
     add_classes(result, "must equal the weights' classes; leave it out")
     add_resize(result)
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")

@@ -1,6 +1,7 @@
 """Argument groups and types that several verbs share."""
 
 import argparse
+import ast
 from pathlib import Path
 
 
@@ -60,6 +61,13 @@ def add_weights(parser, text, required):
                         help="unpickle arbitrary objects of the checkpoint, which can run code; only for files you trust")
 
 
+def add_tiles(parser, text):
+    """Add `--tile` and `--overlap`."""
+    parser.add_argument("--tile", type=count, metavar="PIXELS", help=text)
+    parser.add_argument("--overlap", type=share, default=0.25, metavar="SHARE",
+                        help="share of a tile that its neighbour shows too; more than the largest object needs (default: 0.25)")
+
+
 class InputSize(argparse.Action):
     """`--input-size 384` or `--input-size 384 512` → (height, width)."""
 
@@ -87,16 +95,38 @@ def add_resize(parser, required=False):
 
 
 class KeyValues(argparse.Action):
-    """Collect `key=value` pairs; parsed like mmengine's DictAction, which is imported only when the flag is used."""
+    """Collect `key=value` pairs; parsed like mmengine's DictAction, which is imported only when the flag is used.
+
+    DictAction knows numbers, lists and tuples, but no dicts, and drops the spaces of a text: what holds a brace or begins with a
+    quote is a Python literal.
+    """
 
     def __call__(self, parser, namespace, values, option_string=None):
         """Store the pairs as a dict of dotted keys."""
         from mmengine.config import DictAction
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+        for pair in values:
+            key, _, value = pair.partition("=")
+            if not key or not value:
+                parser.error(f"{option_string}: got '{pair}', expected KEY=VALUE")
+            if value[0] in "'\"" or "{" in value:
+                pairs = {**(getattr(namespace, self.dest) or {}), key: python_literal(parser, option_string, value)}
+                setattr(namespace, self.dest, pairs)
+            else:
+                DictAction(self.option_strings, self.dest)(parser, namespace, [pair], option_string)
+
+
+def python_literal(parser, flag, text):
+    """The value of a dict, list or text as Python writes it."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        parser.error(f"{flag}: got {text}, expected a Python literal with its texts in quotes, for example "
+                     "\"{'type': 'SGD', 'lr': 0.01}\"")
 
 
 def add_cfg_options(parser):
     """Add `--cfg-options`."""
     parser.add_argument("--cfg-options", nargs="+", action=KeyValues, metavar="KEY=VALUE",
-                        help="change any value of model.py, for example optim_wrapper.optimizer.weight_decay=0.0005; "
-                             "unknown keys are an error")
+                        help="change any value of model.py, for example optim_wrapper.optimizer.weight_decay=0.0005, "
+                             "model.neck.in_channels=[24,48,120,352] or \"optim_wrapper.clip_grad={'max_norm': 10}\"; a dict is "
+                             "merged into the one there, with '_delete_': True it replaces it; unknown keys are an error")

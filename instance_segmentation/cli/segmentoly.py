@@ -60,7 +60,8 @@ def demo_parser(prog, backend):
     result.add_argument("--show_scores", action="store_true", help="show detection scores")
     result.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
     result.add_argument("--show_fps", action="store_true", help="write frames per second into the pictures")
-    result.add_argument("-pt", "--prob_threshold", type=float, default=0.5, help="lowest score that counts (default 0.5)")
+    result.add_argument("-pt", "--prob_threshold", type=float,
+                        help="lowest score that counts (default: the model's own for each class, 0.5 when it has none)")
     add_input_output(result.add_argument_group("Output"))
     result.set_defaults(delay=0)
     return result

@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 
 from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_cfg_options, add_classes, add_data, add_input_size, add_weights, verb_parser
+from instance_segmentation.cli.options import (
+    add_cfg_options,
+    add_classes,
+    add_data,
+    add_input_size,
+    add_tiles,
+    add_weights,
+    verb_parser,
+)
 
 EXAMPLE = """example:
   python train.py --load-weights snapshot.pth \\
@@ -28,11 +36,15 @@ def parser(work_dir=None):
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
     result.add_argument("--batch-size", type=batch_size, metavar="N",
-                        help="images per step; `auto`: the largest up to 64 that fits into memory (default: the template's)")
+                        help="images per step, of each process; `auto`: the largest up to 64 that fits into memory (default: the "
+                             "template's)")
     result.add_argument("--base-learning-rate", type=float, metavar="RATE",
                         help="taken as it is (default: the template's, scaled to the images per update)")
-    result.add_argument("--gpu-num", type=int, metavar="N", help="0 is CPU (default: the template's, or CPU without a GPU)")
+    result.add_argument("--gpu-num", type=int, metavar="N",
+                        help="GPUs, with one process for each; 0 is CPU (default: the template's, or CPU without a GPU)")
+    result.add_argument("--nproc-per-node", type=positive, metavar="N", help="with --gpu-num 0: processes that share the CPU")
     add_input_size(result)
+    add_tiles(result, "small objects: train on tiles of this side (validation merges them); the checkpoint remembers it")
     result.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
     result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
@@ -46,6 +58,17 @@ def parser(work_dir=None):
 def add_recipe(parser):
     """Add what changes how the network learns."""
     group = parser.add_argument_group("recipe")
+    group.add_argument("--augment", metavar="NAME",
+                       help="none; light: sizes and mirroring; colour: light and other colours; copy-paste: light and objects of "
+                            "other images; mosaic: four images in one; heavy: all of these (default: the template's, light)")
+    group.add_argument("--balance-classes", action="store_true", help="show images of rare classes more often")
+    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
+    group.add_argument("--normalisation", metavar="NAME",
+                       help="pixels that the backbone was trained with. imagenet: RGB, ImageNet's mean and deviation; caffe: "
+                            "BGR, its mean alone; inception: RGB from -1 to 1; unit: RGB from 0 to 1 (default: the checkpoint's, "
+                            "else the template's)")
+    group.add_argument("--norm-eval", action=argparse.BooleanOptionalAction,
+                       help="normalise with the backbone's stored statistics, not each batch's (default: the template's)")
     group.add_argument("--accumulate", type=positive, metavar="N", help="add up the gradients of N batches for one update")
     group.add_argument("--clip-grad", type=float, metavar="NORM", help="shorten all gradients together to this norm")
     group.add_argument("--frozen-stages", type=int, metavar="N",
@@ -57,7 +80,6 @@ def add_recipe(parser):
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16"),
                        help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it "
                             "(default: the template's, auto)")
-    group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
 
 
 def add_safety(parser):

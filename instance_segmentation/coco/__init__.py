@@ -6,5 +6,6 @@ polygons …). Everything after this package sees one normal form only, describe
 
 from instance_segmentation.coco.reading import category_names, read_annotations
 from instance_segmentation.coco.record import Annotations
+from instance_segmentation.coco.tiles import tiled
 
-__all__ = ["Annotations", "category_names", "read_annotations"]
+__all__ = ["Annotations", "category_names", "read_annotations", "tiled"]

@@ -29,6 +29,7 @@ def register(purpose="This command"):
     keep_freed_memory()
     from instance_segmentation.engine import (  # noqa: F401
         bad_steps,
+        balancing,
         dataset,
         drawing,
         early_stop,
@@ -36,7 +37,9 @@ def register(purpose="This command"):
         keep_checkpoints,
         mask_head,
         metrics,
+        mixing,
         progress,
+        replicas,
         rtmdet_ins,
         seeding,
         test_loop,

@@ -1,9 +1,11 @@
 """Stop at the first step whose loss or weights are of no use, go back to the last good state and halve the learning rate."""
 
 import math
+from itertools import chain
 from pathlib import Path
 
 import torch
+from mmengine.dist import all_gather_object, barrier
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -73,13 +75,14 @@ def go_back(runner, bad, most):
     runner._resume = runner._has_loaded = True  # hooks take their state from the file, too; nothing is new in it
     runner.resume(str(Path(runner.work_dir) / "latest.pth"))
     halvings, group = runner.message_hub.runtime_info.get("halvings", 0), runner.optim_wrapper.param_groups[0]
-    images = ", ".join(bad.images)
+    images = ", ".join(dict.fromkeys(", ".join(chain(*all_gather_object(bad.images))).split(", ")))  # a mixed image is several
     if halvings >= most:
         raise TrainingError(f"{bad.what} at {place}, with the learning rate halved {halvings} times (--max-rollbacks). Its "
                             f"images: {images}. Check their annotations, or pass a smaller --base-learning-rate; latest.pth "
                             f"holds the last good state, step {runner.iter}")
     halve_rate(runner)
     runner.message_hub.update_info("halvings", halvings + 1)
+    barrier()  # until every process has read the file
     runner.save_checkpoint(runner.work_dir, "latest.pth", meta=dict(epoch=runner.epoch, iter=runner.iter))
     say("Bad step", f"{bad.what} at {place} ({images}): back to step {runner.iter}, learning rate from now on half of what it "
                     f"was, {group['initial_lr']:g} ({halvings + 1} of at most {most} times)")

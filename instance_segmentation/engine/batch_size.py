@@ -20,7 +20,7 @@ MEASURED = (1, 2, 4)  # on the CPU, whose memory must not be filled up to see wh
 USABLE = 0.8  # of the free memory; the rest is for the loader's processes, validation and other programs
 
 
-def largest_batch(cfg, images):
+def largest_batch(cfg, images, processes=1):
     """The largest batch of SIZES, at most `images`, with which a training step fits.
 
     On a GPU it is tried. On the CPU the peaks of small batches are measured and what each image adds is extrapolated to
@@ -29,6 +29,7 @@ def largest_batch(cfg, images):
     Args:
         cfg: The Config of the run; its batch size does not matter.
         images: Training images.
+        processes: How many share the memory of a CPU.
 
     Returns:
         The batch size and a sentence that says what it rests on.
@@ -48,7 +49,7 @@ def largest_batch(cfg, images):
         batch = max(line["batch"] for line in tried)
         basis = f"{tried[-1]['peak'] / 2**30:.1f} GiB at the peak of a step"
     else:
-        batch, image = extrapolate({line["batch"]: line["peak"] for line in tried}, USABLE * free)
+        batch, image = extrapolate({line["batch"]: line["peak"] for line in tried}, USABLE * free / processes)
         basis = f"{image / 2**30:.2f} GiB per image, {free / 2**30:.1f} GiB free"
     batch = max(size for size in SIZES if size <= max(1, min(batch, images)))
     return batch, basis
@@ -99,8 +100,10 @@ def trial(cfg, device):
     from mmengine.dataset import pseudo_collate
     from mmengine.optim import build_optim_wrapper
 
-    from instance_segmentation.engine.recipe import innermost
+    from instance_segmentation.engine.augmentation import innermost
     source = innermost(cfg.train_dataloader.dataset)
+    if source.pipeline[-1].type != "PackDetInputs":  # several images would meet now, which takes hardly more memory
+        source.pipeline.append(dict(type="PackDetInputs"))
     for transform in source.pipeline:
         if "scales" in transform:
             transform.scales = [max(transform.scales, key=lambda size: size[0] * size[1])]

@@ -3,10 +3,12 @@
 import difflib
 import inspect
 import math
+from pathlib import Path
 
 from mmengine.config import Config
 
-from instance_segmentation.engine.recipe import innermost, set_recipe
+from instance_segmentation.engine.augmentation import innermost
+from instance_segmentation.engine.recipe import set_recipe
 from instance_segmentation.errors import TemplateError
 
 # Steps of a pipeline that hold the input's (width, height), and where
@@ -25,9 +27,9 @@ def read_config(path):
         raise TemplateError(f"{path}: cannot be read as an mmengine config: {type(error).__name__}: {error}") from error
 
 
-def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None,
-                 learning_rate=None, usual_rate=None, usual_batch=None, from_random=False, num_workers=None, seed=None,
-                 tensorboard_dir=None, overrides=None, **recipe):
+def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None, tiles=False,
+                 learning_rate=None, usual_rate=None, usual_batch=None, start=None, num_workers=None, seed=None,
+                 tensorboard_dir=None, overrides=None, processes=1, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -38,34 +40,45 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         output: Folder of checkpoints and logs.
         epochs, batch_size: Numbers of the run.
         val_polygons: The validation annotations as polygons, for the validation loss; `val_json` when None.
+        tiles: `train_json` and `val_polygons` are of tiles; detections are merged and scored on the images of `val_json`.
         learning_rate: The rate as it is, whatever the batch.
-        usual_rate, usual_batch: The rate when none is asked for, and the batch it is meant for, unless the recipe for random
-            weights has its own.
-        from_random: Use the config's recipe for random weights, if it has one.
+        usual_rate: The rate when none is asked for; the config's when None.
+        usual_batch: The batch that this rate is meant for; the config's when None.
+        start: Name of the recipe in the config for where training begins, see `use_start_recipe`; the config's own when None.
         num_workers: Loader processes; the template's number when None.
         seed: Seed of everything random; mmengine picks one when None.
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
         overrides: Dotted key → value, from `--cfg-options`; every key must exist.
+        processes: That train together, each with batches of `batch_size`.
         recipe: Arguments of `set_recipe`.
+
+    Raises:
+        TemplateError: A key or name is unknown, or two files state different learning rates.
     """
     cfg = Config(cfg.to_dict())
     set_classes(cfg, classes)
+    usual_batch = usual_batch or cfg.train_dataloader.batch_size
     cfg.train_dataloader.batch_size = batch_size
-    if from_random and "from_random" in cfg:
-        cfg.optim_wrapper = cfg.from_random.optim_wrapper
-        usual_rate, usual_batch = cfg.optim_wrapper.optimizer.lr, cfg.from_random.get("batch_size")
+    if start:
+        usual_rate, usual_batch = None, cfg[start].batch_size
+        recipe = use_start_recipe(cfg, start, recipe)
     set_recipe(cfg, **recipe)
-    set_rate(cfg, learning_rate, usual_rate, usual_batch)
+    set_rate(cfg, learning_rate, usual_rate, usual_batch, processes)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_dataloader.dataset.update(ann_file=str(val_polygons or val_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_evaluator.ann_file = str(val_json)
+    if tiles:
+        set_tiles(cfg, cfg.train_dataloader, cfg.val_dataloader)
+        cfg.val_evaluator.tiles = str(val_polygons)
     cfg.work_dir = str(output)
+    if processes > 1:
+        share(cfg)
     cfg.randomness = dict(seed=seed)
     apply_overrides(cfg, overrides or {})
     passes = cfg.train_dataloader.dataset.get("times", 1)
-    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / cfg.train_dataloader.batch_size))
+    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / processes / cfg.train_dataloader.batch_size))
     for backend in cfg.visualizer.vis_backends:
         if backend.type == "TensorboardVisBackend" and tensorboard_dir:
             backend.save_dir = str(tensorboard_dir)
@@ -76,18 +89,63 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     return cfg
 
 
-def set_rate(cfg, asked, usual, usual_batch):
-    """Set the learning rate: `asked`, or the usual one scaled to the images per update.
+def share(cfg):
+    """Let several processes train together; on a CPU they have no device of their own."""
+    from torch.cuda import device_count
+    cfg.model_wrapper_cfg = dict(type="EqualReplicas", forward_sync_buffers=False)
+    if not device_count():
+        cfg.model_wrapper_cfg.device_ids = None
+    cfg.val_dataloader.sampler.round_up = False  # no image is counted twice
+    cfg.val_evaluator.collect_dir = str(Path(cfg.work_dir) / ".results")
+
+
+def set_tiles(cfg, *loaders):
+    """Let loaders read tiles (`coco.tiled`), and training leave alone what lies mostly on a crowd: pieces of cut objects."""
+    for loader in loaders:
+        for step in innermost(loader.dataset).pipeline:
+            if step.type == "LoadImageFromFile":
+                step.type = "LoadTile"
+    for part in (cfg.model.train_cfg.rpn, cfg.model.train_cfg.rcnn):
+        part.assigner.ignore_iof_thr = 0.5
+
+
+def use_start_recipe(cfg, name, asked):
+    """Change a Config, in place, as its recipe for this kind of start says.
+
+    Args:
+        cfg: A Config with dicts such as `from_random` and `from_backbone`. Theirs are `optim_wrapper`, which replaces the
+            config's, `batch_size`, which its rate is meant for, and, where there is need, `model`, whose values are merged into
+            the config's, and `recipe`, arguments of `set_recipe`.
+        name: Name of the dict.
+        asked: Arguments of `set_recipe` that the user gave; they go first.
+
+    Returns:
+        Arguments of `set_recipe`.
+    """
+    recipe = cfg[name]
+    cfg.optim_wrapper = recipe.optim_wrapper
+    cfg.merge_from_dict(dict(model=recipe.get("model", {})))
+    usual = {key: value for key, value in recipe.get("recipe", {}).items() if asked.get(key) is None or asked[key] is False}
+    return {**asked, **usual}
+
+
+def set_rate(cfg, asked, usual, usual_batch, processes=1):
+    """Set the learning rate: `asked`, or the config's scaled from `usual_batch` to the images per update.
 
     SGD's rate grows with the batch (Goyal et al. 2017, arXiv 1706.02677), Adam's with its square root (Malladi et al. 2022,
     arXiv 2205.10287).
+
+    Raises:
+        TemplateError: The config has another rate than `usual`; a rate is meant for its optimizer, and either may be an edit.
     """
     optimizer = cfg.optim_wrapper.optimizer
-    if asked:
-        optimizer.lr = asked
-    elif usual:
-        ratio = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) / (usual_batch or 1)
-        optimizer.lr = usual * (1 if not usual_batch else ratio ** 0.5 if "Adam" in optimizer.type else ratio)
+    if not asked and usual not in (None, optimizer.lr):
+        raise TemplateError(f"model.py: optim_wrapper.optimizer.lr is {optimizer.lr:g} ({optimizer.type}), but "
+                            f"base_learning_rate in template.yaml is {usual:g}: write the same in both, or pass "
+                            "--base-learning-rate")
+    images = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1) * processes
+    ratio = images / usual_batch
+    optimizer.lr = asked or optimizer.lr * (ratio ** 0.5 if "Adam" in optimizer.type else ratio)
 
 
 def test_loader(cfg, ann_json, classes, num_workers=None):
@@ -181,13 +239,21 @@ def apply_overrides(cfg, overrides):
     Raises:
         TemplateError: A key does not exist in the config and is no argument of the class it would go to.
     """
-    unknown = [problem for key in overrides if (problem := _unknown_key(cfg, key))]
+    unknown = [problem for key in _dotted(overrides) if (problem := _unknown_key(cfg, key))]
     if unknown:
         raise TemplateError("--cfg-options: " + "; ".join(unknown))
     try:
         cfg.merge_from_dict(overrides)
     except (TypeError, KeyError) as error:  # mmengine's own words name key and remedy
         raise TemplateError(f"--cfg-options: {error.args[0]}") from error
+
+
+def _dotted(overrides):
+    """All keys, those of dicts that are merged into the config's too; a dict of another class brings its own."""
+    for key, value in overrides.items():
+        yield key
+        if isinstance(value, dict) and not value.keys() & {"type", "_delete_"}:
+            yield from _dotted({f"{key}.{inner}": more for inner, more in value.items()})
 
 
 def _unknown_key(cfg, dotted):

@@ -6,11 +6,12 @@ import time
 
 from mmengine.config import Config
 
-from instance_segmentation.engine.config import drop_resize, set_input_size, test_loader
+from instance_segmentation.engine.config import drop_resize, set_input_size, set_tiles, test_loader
+from instance_segmentation.engine.metrics import MAX_DETS
 from instance_segmentation.engine.runner import FineTuneRunner
 
 
-def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
+def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, tiles=None, max_dets=MAX_DETS):
     """Evaluate a model.
 
     Args:
@@ -21,10 +22,12 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
         folder: An existing folder for temporary files.
         num_workers: Loader processes; the config's number when None.
         drawings: Folder for pictures with the detections, or None.
+        tiles: The same annotations cut by `coco.tiled`, to detect in tiles; then there are no pictures.
+        max_dets: Detections per image and class that count.
 
     Returns:
-        Metrics (key → float in [0, 1]), seconds per image of each `test_step` (with `stream`, of the first ones, which run
-        alone), and all detections as COCO results.
+        Metrics (key → float in [0, 1]), seconds per image or tile of each `test_step` (with `stream`, of the first ones,
+        which run alone), and all detections as COCO results.
     """
     cfg = Config(cfg.to_dict())
     if model.input_size:
@@ -32,16 +35,20 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None):
     else:
         drop_resize(cfg)
     truth, found = annotations.write(folder / "test.json"), folder / "results.json"
+    score, shown = dict(type="CocoSegmMetric", ann_file=str(truth), results_file=str(found), max_dets=max_dets), truth
+    if tiles:
+        set_tiles(cfg, cfg.test_dataloader)
+        shown = tiles.write(folder / "tiles.json")
+        score["tiles"] = str(shown)
     hooks = [dict(type="ProgressHook")]
     if drawings:
         root = os.path.commonpath([os.path.dirname(image["file_name"]) for image in annotations.images])
         hooks.append(dict(type="DrawPredictionsHook", output=str(drawings), root=root, classes=annotations.classes))
     runner = FineTuneRunner(
-        model=model, work_dir=str(folder), test_dataloader=test_loader(cfg, truth, annotations.classes, num_workers),
+        model=model, work_dir=str(folder), test_dataloader=test_loader(cfg, shown, annotations.classes, num_workers),
         test_cfg=dict(type="PipelinedTestLoop" if hasattr(model, "stream") else "TestLoop"),
         default_scope="mmdet", custom_hooks=hooks, default_hooks=dict(checkpoint=None),
-        test_evaluator=dict(type="CocoSegmMetric", ann_file=str(truth), results_file=str(found)),
-        visualizer=dict(type="Visualizer", vis_backends=[]), experiment_name=f"test_{time.monotonic_ns()}")
+        test_evaluator=score, visualizer=dict(type="Visualizer", vis_backends=[]), experiment_name=f"test_{time.monotonic_ns()}")
     seconds = time_steps(model)
     metrics = runner.test()
     return metrics, seconds, json.loads(found.read_text())

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 
+from instance_segmentation.engine.replicas import any_process
 from instance_segmentation.report import say
 from instance_segmentation.writing import replacing
 
@@ -37,9 +39,10 @@ class KeepLatestAndBest(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Save now and then, and before an interrupted run ends."""
-        if runner.interrupted or time.monotonic() - self.saved >= self.every_s:
+        interrupted = any_process(runner.interrupted)  # a signal reaches them at different steps
+        if interrupted or time.monotonic() - self.saved >= self.every_s:
             self.save(runner, runner.epoch, runner.iter + 1)
-        if runner.interrupted:
+        if interrupted:
             say("Saved", f"{Path(runner.work_dir) / 'latest.pth'}, after step {runner.iter + 1} of {runner.max_iters}; "
                          "continue with --resume-from auto")
             raise KeyboardInterrupt
@@ -59,7 +62,8 @@ class KeepLatestAndBest(Hook):
         if score > hub.runtime_info.get("best_score", -1.0):
             hub.update_info("best_score", score)
             hub.update_info("best_epoch", runner.epoch)
-            link(folder / "latest.pth", folder / "best.pth")
+            if is_main_process():
+                link(folder / "latest.pth", folder / "best.pth")
         hub.update_info("validated_epoch", runner.epoch)
         self.save(runner, runner.epoch, runner.iter)
 
@@ -77,7 +81,7 @@ class KeepLatestAndBest(Hook):
         checkpoint["message_hub"] = dict(runtime_info=info, log_scalars=recent, resumed_keys={})
         checkpoint["meta"]["instseg"] = runner.cfg.instseg.to_dict()
         # there are some only in the middle of --accumulate
-        checkpoint["gradients"] = {name: parameter.grad.cpu() for name, parameter in runner.model.named_parameters()
+        checkpoint["gradients"] = {name: parameter.grad.cpu() for name, parameter in runner.network.named_parameters()
                                    if parameter.grad is not None}
         for key, value in checkpoint.items():
             if key not in ("state_dict", "gradients"):
@@ -87,7 +91,7 @@ class KeepLatestAndBest(Hook):
         """Take up again, when a run continues, what `before_save_checkpoint` added."""
         if runner._resume:
             gradients = checkpoint.get("gradients", {})
-            for name, parameter in runner.model.named_parameters():
+            for name, parameter in runner.network.named_parameters():
                 parameter.grad = gradients[name].to(parameter.device) if name in gradients else None
             scalars = checkpoint["message_hub"]["log_scalars"]
             scalars.update({key: HistoryBuffer(*columns) for key, columns in scalars.items()})

@@ -3,6 +3,7 @@
 import math
 import time
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,7 +33,7 @@ class ProgressHook(Hook):
         loss = float(outputs["loss"].detach())
         self.losses.append(loss)
         text = f"epoch {runner.epoch + 1:>2}/{runner.max_epochs}  loss {loss:.2f}"
-        self._advance(text, 1, len(data_batch["inputs"]))
+        self._advance(text, 1, len(data_batch["inputs"]) * get_world_size())
 
     def after_val_epoch(self, runner, metrics=None):
         """Print the epoch's line; the star marks the best so far."""

@@ -8,6 +8,8 @@ import threading
 import warnings
 from pathlib import Path
 
+from mmengine.dist import is_main_process, master_only
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from instance_segmentation.engine.checkpoint import classes_of, load_state, read_checkpoint
@@ -61,11 +63,18 @@ class FineTuneRunner(Runner):
         """Continue a checkpoint; what scalars.json says about later steps is forgotten, they will be taken again."""
         super().resume(filename, **kwargs)
         validated = self.message_hub.runtime_info.get("validated_epoch", 0)
-        forget_after(Path(self.work_dir) / "scalars.json", self.iter, validated)
+        if is_main_process():
+            forget_after(Path(self.work_dir) / "scalars.json", self.iter, validated)
 
     def dump_config(self):
         """Write nothing: LocalVisBackend saves the resolved config, and mmengine's default may overwrite model.py."""
 
+    @property
+    def network(self):
+        """The model without what several processes wrap around it."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    @master_only
     def save_checkpoint(self, out_dir, filename, **kwargs):
         """Write under a temporary name first: a full disk or a kill keeps the last good file."""
         with replacing(Path(out_dir) / filename) as temporary:
@@ -76,9 +85,9 @@ class FineTuneRunner(Runner):
         checkpoint = read_checkpoint(filename, trust=self.cfg.get("trust_checkpoint", False))
         if self._resume:  # before loading, because EMAHook exchanges the average and the weights proper
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        report = load_state(self.model, checkpoint["state_dict"], classes_of(checkpoint), self.cfg.instseg.classes)
+        report = load_state(self.network, checkpoint["state_dict"], classes_of(checkpoint), self.cfg.instseg.classes)
         if not self._resume:
-            self.call_hook("after_load_checkpoint", checkpoint={**checkpoint, "state_dict": self.model.state_dict()})
+            self.call_hook("after_load_checkpoint", checkpoint={**checkpoint, "state_dict": self.network.state_dict()})
         if not self._has_loaded:  # later ones are this run's own
             table("", (f"tensors of {Path(filename).name}", "", ""), report.rows())
         self._has_loaded = True

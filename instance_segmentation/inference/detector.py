@@ -23,9 +23,10 @@ class Detector:
         classes: Class names in label order.
         resize: How images become its input.
         rgb: It takes RGB pixels.
-        threshold: Lowest score that counts.
+        threshold: Lowest score that counts, a number or one per class.
         mask_threshold: Probability from which a pixel belongs to the object.
         info: What the model says about itself, an IrInfo.
+        threshold_origin: Who chose `threshold`, in words.
     """
 
     run: object
@@ -34,9 +35,10 @@ class Detector:
     classes: tuple
     resize: Resize
     rgb: bool = False
-    threshold: float = 0.5
+    threshold: float | tuple = 0.5
     mask_threshold: float = 0.5
     info: object = None
+    threshold_origin: str = "the default"
 
     def __call__(self, image_bgr):
         """Detect in one image, (H, W, 3) uint8; returns a Prediction in its pixels."""
@@ -68,11 +70,13 @@ class Detector:
             WeightsError: The network found a class that has no name.
         """
         outputs = {ours: outputs[theirs] for ours, theirs in self.outputs.items()}
-        found = self.contract.read(outputs, self.threshold, placement.net_hw)
+        lowest = np.float32(self.threshold)  # not float64: 0.9 would exclude a score of 0.9
+        found = self.contract.read(outputs, lowest.min(), placement.net_hw)
         if found.labels.max(initial=-1) >= len(self.classes):
             raise WeightsError(f"the model found an object of class {found.labels.max() + 1}, but there are only "
                                f"{len(self.classes)} class names; --labels needs one line per class")
         order = np.argsort(-found.scores, kind="stable")
+        order = order[found.scores[order] >= np.broadcast_to(lowest, len(self.classes))[found.labels[order]]]
         boxes = placement.to_image(found.boxes[order]).clip(0, np.float32(size_hw[::-1] * 2))
         windows = placement.to_image(found.windows[order])
         rles = paste_rles(windows, found.masks[order], size_hw, self.mask_threshold)

@@ -20,6 +20,7 @@ FITS = {"standard": tuple.__eq__, "fit_to_window": lambda window, size: window[0
 # ImageNet's mean (b, g, r): nothing after normalisation, as mmdet pads; a network with squeeze-and-excitation, which looks at
 # the mean of its whole input, finds nothing beside large black bars
 GREY = (104, 117, 124)
+THRESHOLD = 0.5  # the Open Model Zoo demo's
 BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr", "otx_empty_lbl")
 
 
@@ -30,7 +31,7 @@ class LoadOptions:
     Attributes:
         labels: Text file with one class name per line, which goes before the model's own; or a tuple of names, for models
             that know none.
-        threshold: Lowest score that counts.
+        threshold: Lowest score that counts; the model's own when None (`default_threshold`).
         device: OpenVINO device.
         properties: OpenVINO properties; they replace the defaults of `compile_ir`.
         layout: As `parse_layout` reads it.
@@ -43,7 +44,7 @@ class LoadOptions:
     """
 
     labels: Path | tuple | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
     device: str = "CPU"
     properties: dict | None = None
     layout: str | None = None
@@ -54,7 +55,7 @@ class LoadOptions:
     extension: Path | None = None
 
     @classmethod
-    def of_flags(cls, *, fit_max=None, fit_window=None, size=None, mean_pixel=(), prob_threshold=0.5, **others):
+    def of_flags(cls, *, fit_max=None, fit_window=None, size=None, mean_pixel=(), prob_threshold=None, **others):
         """What the flags of the commands mean; `others` are attributes."""
         mode, limits = next(((mode, limits) for mode, limits in zip(("fit_max", "fit_to_window", "standard"),
                                                                     (fit_max, fit_window, size), strict=True) if limits),
@@ -150,10 +151,10 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     if mode not in MODES:
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     size_hw = _input_size(size_hw, mode, options.limits, path)
+    threshold, origin = default_threshold(info) if options.threshold is None else (options.threshold, "as given")
     resize = Resize(mode, size_hw, options.limits, GREY if options.limits else info.pad_value)
-    return Detector(run, contract, names, tuple(classes), resize,
-                    options.rgb or info.channel_order == "RGB", max(options.threshold, info.score_threshold), info.mask_threshold,
-                    info)
+    return Detector(run, contract, names, tuple(classes), resize, options.rgb or info.channel_order == "RGB", threshold,
+                    info.mask_threshold, info, origin)
 
 
 def _input_size(size_hw, mode, limits, path):
@@ -173,6 +174,23 @@ def _input_size(size_hw, mode, limits, path):
     if not limits:
         raise WeightsError(f"{path}: takes images of any size; say which with --fit_window HEIGHT WIDTH, or --fit_max")
     return up_to_32(limits)
+
+
+def default_threshold(info):
+    """Lowest score that counts unless the user says otherwise, and who chose it, in words.
+
+    Args:
+        info: The model's IrInfo.
+
+    Returns:
+        A number or one per class in label order, and a text.
+    """
+    if info.class_thresholds:
+        return info.class_thresholds, "the model's own for each class"
+    # without images export.py stores what the graph lets through: nobody has chosen that for showing
+    if info.confidence_threshold > info.score_threshold:
+        return info.confidence_threshold, "the model's own"
+    return THRESHOLD, "the default, for the model has none"
 
 
 def _without_background(names, known, path):

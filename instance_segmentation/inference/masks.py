@@ -65,6 +65,21 @@ def moved(rle, dx, dy):
     return coco_mask.frPyObjects(dict(size=rle["size"], counts=counts.astype(np.int64)), height, width)
 
 
+def placed(rle, x, y, size_hw):
+    """A tile's mask as one of the image, without making its pixels.
+
+    Args:
+        rle: A compressed COCO RLE of the tile.
+        x, y: Column and row of the image where the tile begins; it lies inside the image.
+        size_hw: Height and width of the image in pixels.
+    """
+    (height, width), (crop, (left, top)) = size_hw, mask_crop(rle)
+    edges = np.diff(np.pad(crop.T, ((0, 0), (1, 1))).astype(np.int8))  # down each column
+    starts, stops = (column * height + row + (x + left) * height + y + top
+                     for column, row in (np.nonzero(edges == 1), np.nonzero(edges == -1)))
+    return coco_mask.frPyObjects(dict(size=[height, width], counts=_counts(starts, stops, height * width)), height, width)
+
+
 def _run_lengths(boxes, masks, size_hw, threshold):
     """COCO's uncompressed counts of each mask, a list of integer arrays."""
     height, pixels = size_hw[0], size_hw[0] * size_hw[1]

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from instance_segmentation.inference.tiles import detect_in_tiles
 from instance_segmentation.ir.session import infer_ahead
 
 
@@ -46,6 +47,14 @@ def detect(pictures, detector, metrics, number=0):
     for (frame, placement), outputs in infer_ahead(detector.run, inputs, number, partial(metrics.add, "Inference")):
         with metrics.stage("Postprocessing"):
             prediction = detector.predict(outputs, placement, frame.image.shape[:2])
+        yield frame, prediction
+
+
+def detect_tiled(pictures, detector, metrics, tile_px, overlap):
+    """Detect in all pictures tile by tile, one tile at a time; arguments and yields otherwise as of `detect`."""
+    for frame in _read(pictures, metrics):
+        with metrics.stage("Inference"):
+            prediction = detect_in_tiles(detector, frame.image, tile_px, overlap)
         yield frame, prediction
 
 

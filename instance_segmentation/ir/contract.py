@@ -150,6 +150,9 @@ def _yolact_outputs(ports):
     """YOLACT: outputs by name, no others allowed."""
     yield Check("outputs boxes, conf, mask of rank 3 and proto of rank 4", (DEMO,), _unless(
         {port.name: port.rank for port in ports} == YOLACT.outputs, f"it has {_list(ports)}; rename them"))
+    sides = next((port.shape[1:3] for port in ports if port.name == "proto" and port.rank == 4), (0, 0))
+    yield Check("proto's masks are square: the demo takes their width for their height", (DEMO,), _unless(
+        sides[0] == sides[1], f"they are {sides[0]} by {sides[1]}; use instseg demo"))
     yield Check("a Mask R-CNN: there is no wrapper for YOLACT any more", (MODEL_API,), "it is a YOLACT; use instseg demo")
 
 

@@ -79,7 +79,7 @@ class OnnxMaskRCNN(nn.Module):
     def __init__(self, model, channel_order):
         super().__init__()
         self.model, self.trunk = model, Trunk(model, reverse=channel_order == "RGB", lean=False)
-        self.box_head, self.mask_head = BoxHead(model), MaskHead(model)
+        self.box_head, self.mask_head, self.sigmoid = BoxHead(model), MaskHead(model), ExactSigmoid()
         height, width = model.input_size
         self.register_buffer("limits", torch.tensor([width, height, width, height], dtype=torch.float32))
 
@@ -110,7 +110,7 @@ class OnnxMaskRCNN(nn.Module):
     def _candidates(self, logits, deltas, anchors):
         """One level's boxes [n, 4] and scores [n] before NMS."""
         head, config = self.model.rpn_head, self.model.test_cfg.rpn
-        scores = logits[0].permute(1, 2, 0).reshape(-1).sigmoid()
+        scores = self.sigmoid(logits[0].permute(1, 2, 0).reshape(-1))
         deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
         if 0 < config.get("nms_pre", -1) < len(anchors):
             scores, order = scores.topk(int(config.nms_pre))
@@ -156,6 +156,17 @@ class OnnxMaskRCNN(nn.Module):
         best, order = best[:config.max_per_img], order[:config.max_per_img]
         label, proposal = label[order], proposal[order]
         return torch.cat([boxes[label, proposal], best[:, None]], 1), label
+
+
+class ExactSigmoid(nn.Module):
+    """The sigmoid, rounded as torch rounds it.
+
+    ONNX Runtime approximates its Sigmoid operator, to 2e-7: sure anchors would come in another order than in the checkpoint.
+    """
+
+    def forward(self, logits):
+        """Logits of any shape → float32 in [0, 1]."""
+        return 1 / (1 + torch.exp(-logits))
 
 
 class NonMaxSuppression(torch.autograd.Function):

@@ -66,3 +66,12 @@ optim_wrapper = dict(
 # the RPN then, and whole regions get one and the same score
 from_random = dict(batch_size=4, optim_wrapper=dict(  # the batch that the rate is meant for
     type="OptimWrapper", optimizer=dict(type="AdamW", lr=0.001, weight_decay=0.05), clip_grad=dict(max_norm=10)))
+# Takes their place when the weights hold a backbone alone, as published for ImageNet: its pixels are RGB of unit variance, its
+# statistics are worth more than those of a few images, and it learns more slowly than the parts that start fresh
+from_backbone = dict(
+    batch_size=4,
+    optim_wrapper=dict(
+        type="OptimWrapper", optimizer=dict(type="AdamW", lr=0.001, weight_decay=0.05), clip_grad=dict(max_norm=10),
+        paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.1)))),
+    model=dict(backbone=dict(norm_eval=True)),
+    recipe=dict(normalisation="imagenet"))  # arguments of train.py; flags go first

@@ -85,7 +85,7 @@ def test_override_may_name_an_argument_the_config_leaves_out(config_480):
 @pytest.mark.parametrize("rate, expected", [(None, 0.001), (0.5, 0.5)], ids=["recipe's rate", "rate given"])
 def test_random_weights_get_their_own_recipe(config_480, tmp_path, rate, expected):
     cfg = train_config(config_480, train_json="t.json", val_json="v.json", images=10, classes=["a"], output=tmp_path, epochs=3,
-                       batch_size=4, learning_rate=rate, usual_rate=0.025, from_random=True)
+                       batch_size=4, learning_rate=rate, usual_rate=0.025, start="from_random")
     assert (cfg.optim_wrapper.optimizer.type, cfg.optim_wrapper.optimizer.lr) == ("AdamW", expected)
     assert "momentum" not in cfg.optim_wrapper.optimizer
 

@@ -4,13 +4,16 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
 
-from instance_segmentation.api import train
+from instance_segmentation.api import list_templates, train
 from instance_segmentation.cli.train import parser
-from instance_segmentation.engine.config import innermost, train_config
+from instance_segmentation.engine.config import innermost, read_config, train_config
 from instance_segmentation.engine.early_stop import StopWithoutProgress
 from instance_segmentation.engine.network import build_network
 from instance_segmentation.errors import TemplateError
+from instance_segmentation.starting import Start, find_start
 
 from .test_resume import options, state, work  # noqa: F401  the fixture
 
@@ -28,8 +31,8 @@ def configured(cfg, **changes):
     (dict(batch_size=4), 0.0125),
     (dict(batch_size=4, accumulate=4), 0.05),
     (dict(batch_size=4, learning_rate=0.3), 0.3),
-    (dict(from_random=True, batch_size=4), 0.001),
-    (dict(from_random=True, batch_size=16), 0.002),
+    (dict(start="from_random", batch_size=4), 0.001),
+    (dict(start="from_random", batch_size=16), 0.002),
 ], ids=["the template's batch", "half of it", "accumulated", "rate given", "AdamW", "AdamW, four times the batch"])
 def test_rate_follows_the_batch(config_480, changes, rate):
     assert configured(config_480, **changes).optim_wrapper.optimizer.lr == pytest.approx(rate)
@@ -43,6 +46,53 @@ def test_flags_reach_the_config(config_480):
     assert (cfg.default_hooks.checkpoint.every_minutes, cfg.train_cfg.max_rollbacks) == (2.0, 0)
     (average,) = [hook for hook in cfg.custom_hooks if hook.type == "EMAHook"]
     assert average.momentum == pytest.approx(10 / (10 * 38))  # a tenth of ten epochs of three passes over 100 images
+
+
+def test_a_rate_in_model_py_is_not_overridden_in_silence(config_480):
+    config_480.optim_wrapper.optimizer.lr = 0.01
+    with pytest.raises(TemplateError, match="model.py.*0.01.*template.yaml is 0.025.*--base-learning-rate"):
+        configured(config_480)
+    assert configured(config_480, learning_rate=0.3).optim_wrapper.optimizer.lr == 0.3
+    assert configured(config_480, start="from_backbone", batch_size=4).optim_wrapper.optimizer.lr == pytest.approx(0.001)
+    config_480.train_dataloader.batch_size = 16  # another model.py knows its own batch
+    assert configured(config_480, usual_rate=None, usual_batch=None).optim_wrapper.optimizer.lr == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("template", list_templates(), ids=lambda template: template.name)
+def test_template_and_model_state_the_same_rate(template):
+    cfg = read_config(template.path / template.config)
+    assert cfg.optim_wrapper.optimizer.lr == template.hyper_parameters.basic.base_learning_rate
+
+
+@pytest.mark.parametrize("changes, norm_eval, rgb", [
+    (dict(), False, False),
+    (dict(start="from_backbone"), True, True),
+    (dict(start="from_backbone", norm_eval=False, normalisation="caffe"), False, False),
+    (dict(normalisation="inception", norm_eval=True), True, True),
+], ids=["template", "backbone alone", "flags go first", "flags alone"])
+def test_normalisation(config_480, changes, norm_eval, rgb):
+    model = configured(config_480, **changes).model
+    assert (model.backbone.norm_eval, model.data_preprocessor.bgr_to_rgb) == (norm_eval, rgb)
+    built = build_network(configured(config_480, **changes), ["a"])
+    built.train()
+    assert built.backbone.layers[3][0].linear_conv.bn.training is not norm_eval
+
+
+def test_a_backbones_own_rate_is_lower(config_480):
+    cfg = configured(config_480, start="from_backbone", batch_size=4)
+    optimizer = build_optim_wrapper(build_network(cfg, ["a"]), cfg.optim_wrapper).optimizer
+    assert {round(group["lr"], 6) for group in optimizer.param_groups} == {0.001, 0.0001}
+
+
+@pytest.mark.parametrize("parts, expected", [
+    ({"backbone"}, "from_backbone"), ({"backbone", "head"}, "from_backbone"), ({"backbone", "neck", "rpn_head"}, None),
+], ids=["backbone", "with a classifier", "detector"])
+def test_weights_choose_the_recipe(config_480, parts, expected):
+    assert Start("w.pth", False, {}, frozenset(parts)).recipe(config_480) == expected
+    assert Start("w.pth", True, dict(instseg=dict(start="from_random")), frozenset(parts)).recipe(config_480) == "from_random"
+    assert Start(None, False, {}).recipe(config_480) == "from_random"
+    config_480.pop("from_random")
+    assert Start(None, False, {}).recipe(config_480) is None
 
 
 def test_frozen_stages_do_not_learn(config_480):
@@ -86,8 +136,25 @@ def test_a_run_with_negatives_stops_early_and_logs_its_validation_loss(work, sam
     assert losses[0]["loss_mask"] > 0 and losses[0]["loss_rpn_cls"] > 0
 
 
+def test_a_backbone_alone_is_trained_with_its_recipe_and_remembers_its_normalisation(work, sample_data, tmp_path, capsys):  # noqa: F811
+    cfg = read_config(work / "model.py")
+    backbone = build_network(cfg, ["a"]).backbone.state_dict()
+    torch.save({f"backbone.{name}": tensor for name, tensor in backbone.items()}, tmp_path / "b.pth")
+    train(work, **options(sample_data, load_weights=tmp_path / "b.pth", epochs=1, ema=False, accumulate=None),
+          save_checkpoints_to=tmp_path / "o")
+    text = capsys.readouterr().out
+    assert "a backbone alone" in text and "from_backbone" in text and "AdamW" in text
+    own = state(tmp_path / "o")["meta"]["instseg"]
+    assert (own["start"], own["augment"], own["balance_classes"]) == ("from_backbone", "heavy", True)
+    latest = find_start(None, tmp_path / "o/latest.pth", tmp_path, trust=False)
+    assert latest.recipe(cfg) is None and latest.normalisation["bgr_to_rgb"] is True
+    resumed = find_start("auto", None, tmp_path / "o", trust=False)
+    assert resumed.recipe(cfg) == "from_backbone"
+
+
 def test_help_names_every_flag():
     text = parser().format_help()
-    for flag in ("--accumulate", "--clip-grad", "--frozen-stages", "--ema", "--early-stop", "--no-flip", "--keep-empty",
+    for flag in ("--augment", "--balance-classes", "--normalisation", "--norm-eval", "--accumulate", "--clip-grad",
+                 "--frozen-stages", "--ema", "--early-stop", "--no-flip", "--keep-empty",
                  "--save-every-minutes", "--max-rollbacks", "--resume-from", "--batch-size"):
         assert f"  {flag}" in text, flag

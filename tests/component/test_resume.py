@@ -31,7 +31,7 @@ def work(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
-SMALL = {"train_dataloader.dataset.dataset.pipeline.2.scales": [(64, 64), (96, 64)],  # each new size costs time to set up
+SMALL = {"train_dataloader.dataset.dataset.dataset.pipeline.2.scales": [(64, 64), (96, 64)],  # each new size costs time to set up
          "train_dataloader.dataset.times": 1, "default_hooks.logger.interval": 1, "model.train_cfg.rpn_proposal.max_per_img": 50,
          "model.train_cfg.rcnn.sampler.num": 16, "model.test_cfg.rpn.max_per_img": 20, "model.test_cfg.rcnn.score_thr": 0.0}
 
@@ -40,7 +40,7 @@ def options(data, **changes):
     """Arguments of `train` for a run of seconds."""
     return dict(train_ann_files=[data / "train.json"], train_data_roots=[data / "train"], val_ann_files=[data / "val.json"],
                 val_data_roots=[data / "val"], epochs=EPOCHS, batch_size=2, input_size=(64, 64), num_workers=0, seed=3,
-                gpu_num=0, cfg_options=SMALL, ema=True, accumulate=3) | changes
+                gpu_num=0, cfg_options=SMALL, ema=True, accumulate=3, augment="heavy", balance_classes=True) | changes
 
 
 def flags(data, output):
@@ -48,6 +48,7 @@ def flags(data, output):
     return ["--train-ann-files", data / "train.json", "--train-data-roots", data / "train", "--val-ann-files", data / "val.json",
             "--val-data-roots", data / "val", "--epochs", EPOCHS, "--batch-size", 2, "--input-size", 64, "--num-workers", 1,
             "--seed", 3, "--gpu-num", 0, "--save-checkpoints-to", output, "--save-every-minutes", 0, "--ema", "--accumulate", 3,
+            "--augment", "heavy", "--balance-classes",
             "--cfg-options",
             *(f"{key}={value}" for key, value in SMALL.items())]
 
@@ -132,7 +133,9 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, tmp_path,
     (dict(seed=4), "seed 3, --seed says 4"),
     (dict(classes=["berry"]), "--load-weights"),
     (dict(ema=False), "add --ema"),
-], ids=["seed", "classes", "average"])
+    (dict(augment="mosaic"), "made with --augment heavy; add --augment heavy"),
+    (dict(balance_classes=False), "add --balance-classes"),
+], ids=["seed", "classes", "average", "augmentation", "sampling"])
 def test_another_run_is_not_continued(work, sample_data, uninterrupted, tmp_path, changes, message):
     with pytest.raises(TrainingError, match=message):
         train(work, **options(sample_data, **changes), save_checkpoints_to=tmp_path, resume_from=uninterrupted / "latest.pth")

@@ -73,6 +73,13 @@ def test_folder_in_order_whatever_the_number_of_requests(model, photos, tmp_path
     assert [name for name in ("FPS", "Latency", *STAGES, f"{len(LEVELS)} frames") if name not in out] == []
 
 
+def test_tiles_find_what_each_part_of_a_picture_shows(model, photos, tmp_path):
+    assert main(["-m", model, "-i", str(photos), "--no_show", "-t", "0.3", "--tile", "96",
+                 "--save-json", str(tmp_path / "o.jsonl")]) == 0
+    lines = read_lines(tmp_path / "o.jsonl")
+    assert [[item["box"] for item in line["objects"]] for line in lines] == [[[24, 24, 72, 72], [72, 24, 120, 72]]] * len(LEVELS)
+
+
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
 def test_video_is_tracked_and_saved(model, video, tmp_path, suffix):
     assert main(["-m", model, "-i", video, "--no_show", "-t", "0.3", "-o", str(tmp_path / f"o{suffix}"), "--show_boxes",
@@ -93,9 +100,21 @@ def test_limit_of_saved_frames_and_no_tracking(model, video, tmp_path):
 
 def test_single_image_and_the_raw_table(model, photos, tmp_path, capsys):
     assert main(["-m", model, "-i", str(photos / "00.png"), "--no_show", "-r", "-o", str(tmp_path / "o.jpg")]) == 0
-    row = capsys.readouterr().out.splitlines()[2].split("|")
+    row = capsys.readouterr().out.splitlines()[3].split("|")
     assert [float(cell) for cell in row] == pytest.approx([2, 0.9, 36, 24, 108, 72])
     assert (tmp_path / "o.jpg").is_file()
+
+
+@pytest.mark.parametrize("flags, frames, says", [
+    ([], 8, "score ≥ 0.1 cat, 0.7 red dog: the model's own for each class"),
+    (["-t", "0.8"], 4, "score ≥ 0.8: as given"),
+], ids=["the model's", "the flag's"])
+def test_threshold_in_force(photos, tmp_path, capsys, flags, frames, says):
+    info = dict(label_info='{"label_names": ["cat", "red dog"]}', instseg_export='{"class_thresholds": [0.1, 0.7]}')
+    path = str(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=info))
+    assert main(["-m", path, "-i", str(photos), "--no_show", "--save-json", str(tmp_path / "o.jsonl"), *flags]) == 0
+    assert len(scores(read_lines(tmp_path / "o.jsonl"))) == frames
+    assert f"Threshold   {says}\n" in capsys.readouterr().out
 
 
 def test_broken_image_ends_the_run_and_leaves_a_playable_video(model, photos, tmp_path, capsys):
@@ -168,7 +187,7 @@ def test_monitors_draw_what_they_show():
 SEED = {  # every flag of the Open Model Zoo demo's help text, and its default
     "-m": "model", "--model": "model", "--adapter": ("adapter", "openvino"), "-i": "source", "--input": "source",
     "-d": ("device", "CPU"), "--device": ("device", "CPU"), "--labels": "labels", "--label": "labels",
-    "-t": ("prob_threshold", 0.5), "--prob_threshold": ("prob_threshold", 0.5), "--no_track": ("no_track", False),
+    "-t": ("prob_threshold", None), "--prob_threshold": ("prob_threshold", None), "--no_track": ("no_track", False),
     "--show_scores": ("show_scores", False), "--show_boxes": ("show_boxes", False), "--layout": ("layout", None),
     "-nireq": ("num_infer_requests", 0), "--num_infer_requests": ("num_infer_requests", 0), "-nstreams": ("num_streams", ""),
     "--num_streams": ("num_streams", ""), "-nthreads": ("num_threads", None), "--num_threads": ("num_threads", None),

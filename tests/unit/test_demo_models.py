@@ -38,6 +38,28 @@ def test_mask_rcnn(tmp_path, batch):
     assert len(model(np.zeros_like(WHITE))) == 0
 
 
+OWN = '{"class_thresholds": [0.3, 0.7], "score_threshold": 0.05}'
+
+
+@pytest.mark.parametrize("info, given, found, origin", [
+    ({}, None, [0.9, 0.6], "the default, for the model has none"),
+    (dict(confidence_threshold="0.65"), None, [0.9], "the model's own"),
+    (dict(confidence_threshold="0.05", instseg_export='{"score_threshold": 0.05}'), None, [0.9, 0.6],
+     "the default, for the model has none"),
+    (dict(confidence_threshold="0.65", instseg_export=OWN), None, [0.9, 0.4], "the model's own for each class"),
+    (dict(confidence_threshold="0.65", instseg_export=OWN), 0.6, [0.9, 0.6], "as given"),
+    (dict(confidence_threshold="0.65", instseg_export=OWN), 0.0, [0.9, 0.6, 0.4, 0.2], "as given"),
+], ids=["none", "for all", "none chosen", "by class", "flag", "flag of 0"])
+def test_the_models_own_thresholds_hold_unless_another_is_given(tmp_path, info, given, found, origin):
+    """Scores of the first class are 0.4 and 0.2, of the second 0.9 and 0.6."""
+    boxes = [(0, 0, 20, 20, 0.9), (24, 0, 44, 20, 0.6), (48, 0, 68, 20, 0.4), (72, 0, 92, 20, 0.2)]
+    path = tiny_models.mask_rcnn(tmp_path / "m.xml", boxes, [1, 1, 0, 0], NAMES | info)
+    model = load_exported(path, LoadOptions(threshold=given))
+    prediction = model(WHITE)
+    assert prediction.scores == pytest.approx(found) and len(prediction.rles) == len(prediction.labels) == len(found)
+    assert model.threshold_origin == origin
+
+
 def test_segmentoly(tmp_path, labels):
     model = load_exported(tiny_models.segmentoly(tmp_path / "m.xml"), LoadOptions(labels=labels("bg", "cat", "dog", "cow")))
     found = model(WHITE)

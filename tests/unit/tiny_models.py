@@ -55,10 +55,10 @@ def segmentoly(path, size_hw=(64, 96)):
     return save(outputs, dict(im_data=image, im_info=info), path)
 
 
-def yolact(path):
+def yolact(path, sides=(16, 24)):
     """Two overlapping boxes of class 1, of which NMS leaves the surer, and one of class 2; masks cover the left half."""
-    prototypes = np.full((1, 16, 24, 2), -20.0)
-    prototypes[:, :, :12, 0] = 20
+    prototypes = np.full((1, *sides, 2), -20.0)
+    prototypes[:, :, :sides[1] // 2, 0] = 20
     outputs = dict(
         boxes=constant([[[0.25, 0.25, 0.75, 0.75], [0.26, 0.25, 0.76, 0.75], [0.25, 0, 0.5, 1]]]),
         conf=constant([[[0.1, 0.7, 0.2], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]]]),

@@ -1,0 +1,40 @@
+"""Several processes that train one network and stay bit-equal: weights, running statistics, gradients and the losses they see."""
+
+from contextlib import nullcontext
+
+import torch
+from mmengine.dist import all_reduce, all_reduce_params
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS
+
+
+@MODEL_WRAPPERS.register_module()
+class EqualReplicas(MMDistributedDataParallel):
+    """torch's DistributedDataParallel, which averages gradients, and here also what it leaves different.
+
+    Whatever process 0 saves is then what every process has, so a run can be continued exactly, and what one process decides
+    from a loss (a bad step, an end), all decide.
+    """
+
+    def __init__(self, module, **options):
+        # FastSteps wants this layout; changed later, DistributedDataParallel would mix up the elements of gradients
+        super().__init__(module=module.to(memory_format=torch.channels_last), **options)
+
+    def no_sync(self):
+        """Average gradients that are accumulated (`--accumulate`) at every step: process 0 may save them in between."""
+        return nullcontext()
+
+    def train_step(self, data, optim_wrapper):
+        """Take a step; returns the losses averaged over the processes."""
+        losses = super().train_step(data, optim_wrapper)
+        all_reduce_params([buffer for buffer in self.module.buffers() if buffer.is_floating_point()], op="mean")
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        all_reduce(values, "mean")
+        return dict(zip(losses, values, strict=True))
+
+
+def any_process(flag):
+    """Whether the flag is set in any process; all of them must ask."""
+    number = torch.tensor(float(flag))
+    all_reduce(number, "max")
+    return bool(number)
