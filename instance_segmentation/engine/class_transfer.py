@@ -11,9 +11,8 @@ ALIASES = {
     "doughnut": "donut", "hairdryer": "hairdrier", "cattle": "cow", "fridge": "refrigerator",
 }
 # Rows per class, and whether the background has rows too, of the layers that know classes; YOLACT's conv_cls once per anchor
-LAYERS = dict(fc_cls=(1, True), fc_reg=(4, False), conv_logits=(1, False), conv_cls=(1, True), segm_conv=(1, False),
-              rtm_cls=(1, False))
-HEAD = re.compile(rf"(?:bbox|mask)_head\.(?:\d+\.|segm_branch\.)?({'|'.join(LAYERS)})\.(?:\d+\.)?(?:weight|bias)$")
+LAYERS = dict(fc_cls=(1, True), fc_reg=(4, False), conv_logits=(1, False), conv_cls=(1, True), rtm_cls=(1, False))
+HEAD = re.compile(rf"(?:bbox|mask)_head\.(?:\d+\.)?({'|'.join(LAYERS)})\.(?:\d+\.)?(?:weight|bias)$")
 
 
 def same_classes(source, target):

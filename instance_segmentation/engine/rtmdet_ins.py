@@ -41,9 +41,16 @@ class BoxMaskRTMDetHead(RTMDetInsSepBNHead):
         for results, meta in zip(found, batch_img_metas, strict=True):
             if rescale:
                 results.bboxes = results.bboxes / results.bboxes.new_tensor(meta["scale_factor"]).repeat(2)
-            results.masks = paste_rles(results.bboxes.float().cpu().numpy(), results.masks.float().cpu().numpy(),
-                                       meta["ori_shape" if rescale else "img_shape"][:2], (cfg or self.test_cfg).mask_thr_binary)
+            height, width = meta["ori_shape" if rescale else "img_shape"][:2]
+            results.masks = paste_rles(results.bboxes.float().cpu().numpy(), results.masks.float().cpu().numpy(), (height, width),
+                                       (cfg or self.test_cfg).mask_thr_binary)
+            # only now, because masks fill their boxes, parts of which may lie in what was padded
+            results.bboxes = results.bboxes.clamp(max=results.bboxes.new_tensor([width, height, width, height]))
         return found
+
+    def loss_mask_by_feat(self, mask_feats, flatten_kernels, *found):
+        """The loss; without any object it depends on the kernels too, for which processes that train together wait."""
+        return super().loss_mask_by_feat(mask_feats, flatten_kernels, *found) + 0 * flatten_kernels.sum()
 
     def detect(self, *maps, **kwargs):
         """As `predict_by_feat`, in pixels of the network's input and with `masks` [N, m, m], probabilities inside the boxes."""

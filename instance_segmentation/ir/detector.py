@@ -98,5 +98,3 @@ class ExportedDetector(BaseModel):
         """The graph's outputs for one image as InstanceData in pixels of the original image."""
         placement = Placement(tuple(meta["scale_factor"]), (0, 0), self.input_size)
         return as_instances(self.reader.predict(found, placement, meta["ori_shape"][:2]))
-
-

@@ -9,7 +9,8 @@ import torch
 from openvino import opset13 as op
 
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
-from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk, convert, feed, finish, outputs_of
+from instance_segmentation.ir.conversion import convert, feed, finish, outputs_of
+from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
 from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take, where
 
 # Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals, and before NMS the boxes

@@ -11,7 +11,7 @@ from torch import nn
 
 from instance_segmentation.engine.rtmdet_ins import crop
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
-from instance_segmentation.ir.heads import Pixels, convert, feed, finish, outputs_of
+from instance_segmentation.ir.conversion import Pixels, convert, feed, finish, outputs_of
 from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take
 
 # Names of nodes: the network's maps, per level scores [classes, cells] and distances [4, cells], of all levels together kernels
@@ -162,12 +162,12 @@ class MaskHead(nn.Module):
         head = self.head
         parts = kernels.split([*head.weight_nums, *head.bias_nums], 1)
         weights, biases = parts[:head.num_dyconvs], parts[head.num_dyconvs:]
-        nearness = weights[0].reshape(-1, head.dyconv_channels, head.num_prototypes + 2)[:, :, :2] / (priors[:, None, 2:3] * 8)
-        offset = (nearness * priors[:, None, :2]).sum(2) + biases[0]
-        look = weights[0].reshape(-1, head.dyconv_channels, head.num_prototypes + 2)[:, :, 2:]
-        first = torch.cat([-nearness, offset[:, :, None], look], 2).reshape(-1, head.num_prototypes + 3)
-        pixels = torch.cat([self.places, features[0].flatten(1)])
-        values = (first @ pixels).reshape(-1, head.dyconv_channels, self.grid[0] * self.grid[1])
+        places, look = weights[0].reshape(-1, head.dyconv_channels, head.num_prototypes + 2).split([2, head.num_prototypes], 2)
+        places = places / (priors[:, None, 2:3] * 8)
+        offset = (places * priors[:, None, :2]).sum(2) + biases[0]
+        rows = torch.cat([-places, offset[:, :, None], look], 2).reshape(-1, head.num_prototypes + 3)
+        values = rows @ torch.cat([self.places, features[0].flatten(1)])
+        values = values.reshape(-1, head.dyconv_channels, self.grid[0] * self.grid[1])
         for weight, bias in zip(weights[1:], biases[1:], strict=True):
             values = weight.reshape(-1, bias.shape[1], head.dyconv_channels) @ values.relu() + bias[:, :, None]
         return crop(values.reshape(-1, *self.grid), boxes, head.prior_generator.strides[0][0], head.mask_size).sigmoid()

@@ -21,11 +21,9 @@ def check(model, target="OpenVINO"):
 
 def _differences(model, target):
     """Yield (part, what the network has, what is supported) for everything unsupported."""
-    if type(model).__name__ == "ContractYOLACT" and target == "OpenVINO":
-        yield from _yolact_differences(model)
-        return
-    if type(model).__name__ == "RTMDet" and target == "OpenVINO":
-        yield from _rtmdet_ins_differences(model)
+    one_stage = dict(ContractYOLACT=_yolact_differences, RTMDet=_rtmdet_ins_differences).get(type(model).__name__)
+    if one_stage and target == "OpenVINO":
+        yield from one_stage(model)
         return
     rpn, heads = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
     if type(rpn).__name__ != "RPNHead" or type(heads).__name__ != "StandardRoIHead" or not heads.with_mask:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from instance_segmentation.inference.contracts import YOLACT as CONTRACT
-from instance_segmentation.ir.heads import Pixels, convert, finish, outputs_of
+from instance_segmentation.ir.conversion import Pixels, convert, finish, outputs_of
 
 
 def build_ir(model, channel_order="BGR"):

@@ -46,6 +46,22 @@ def photo_like(size_hw, seed):
     return np.clip(image + 120 + random.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
 
 
+def check_gradients_without_objects(model, size_hw):
+    """A training step on an image without objects must reach every parameter of the model, which is left in training mode."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+    sample = DetDataSample(metainfo=dict(img_shape=size_hw, ori_shape=size_hw, scale_factor=(1.0, 1.0)))
+    sample.gt_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64),
+                                       masks=BitmapMasks([], *size_hw))
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+    image = torch.from_numpy(photo_like(size_hw, 7)).permute(2, 0, 1)
+    data = model.train().data_preprocessor(dict(inputs=[image], data_samples=[sample]), training=True)
+    total, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
+    total.backward()
+    assert torch.isfinite(total) and not [name for name, weight in model.named_parameters() if weight.grad is None]
+
+
 @torch.no_grad()
 def speak_up(model, images_bgr):
     """Scale a random network's layers, in place, so that its outputs spread like a trained one's."""

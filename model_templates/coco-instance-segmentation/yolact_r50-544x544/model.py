@@ -22,12 +22,12 @@ val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, w
 
 # An epoch is three passes over the images: evaluation and checkpoints stay rare on small data
 train_dataloader = dict(
-    batch_size=8, num_workers=2, persistent_workers=True,
+    batch_size=8, num_workers=2,
     sampler=dict(type="SeededSampler", shuffle=True),
     dataset=dict(type="SeededRepeatDataset", times=3, dataset=dict(
         type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), pipeline=train_pipeline)))
 val_dataloader = dict(
-    batch_size=1, num_workers=2, persistent_workers=True, drop_last=False,
+    batch_size=1, num_workers=2, drop_last=False,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), test_mode=True,
                  pipeline=val_pipeline))

@@ -7,8 +7,8 @@ train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
     dict(type="RandomResize", scale=(640, 640), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=(640, 640), recompute_bbox=True, allow_negative_crop=True),
-    dict(type="FilterAnnotations", min_gt_bbox_wh=(1, 1)),
+    dict(type="PolygonCrop", crop_size=(640, 640)),
+    dict(type="FilterAnnotations", min_gt_bbox_wh=(1, 1), keep_empty=False),
     dict(type="YOLOXHSVRandomAug"),
     dict(type="RandomFlip", prob=0.5),
     to_size,
@@ -26,12 +26,12 @@ val_pipeline = [
 
 # An epoch is three passes over the images: evaluation and checkpoints stay rare on small data
 train_dataloader = dict(
-    batch_size=8, num_workers=2, persistent_workers=True,
+    batch_size=8, num_workers=2,
     sampler=dict(type="SeededSampler", shuffle=True),
     dataset=dict(type="SeededRepeatDataset", times=3, dataset=dict(
         type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), pipeline=train_pipeline)))
 val_dataloader = dict(
-    batch_size=1, num_workers=2, persistent_workers=True, drop_last=False,
+    batch_size=1, num_workers=2, drop_last=False,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), test_mode=True,
                  pipeline=val_pipeline))
