@@ -74,7 +74,7 @@ def main():
         for trunk, whole in zip(timings[::2], timings[1::2], strict=True):
             print(f"{whole.name}: {whole.median / trunk.median:.3f} times its trunk's latency")
         if args.profile:
-            tell_layers(contenders[1])
+            tell_layers(contenders[1].name, contenders[1].request)
 
 
 if __name__ == "__main__":
