@@ -57,10 +57,14 @@ def same_in_parts(model, image, found, stages, tolerance):
 
 
 def _same_maps(own, stages, tolerance):
-    limits = {KERNELS: tolerance.maps, FEATURES: tolerance.maps}  # of unbounded values, whose rounding grows with them
-    return all(float((values - stages[name]).abs().max()) <= limit * max(1.0, float(values.abs().max()) / 100)
-               for name, values in own.items()
-               for limit in [limits.get(name, tolerance.score if name.startswith(SCORES[:-2]) else tolerance.box_px)])
+    return all(float((values - stages[name]).abs().max()) <= _limit(name, values, tolerance) for name, values in own.items())
+
+
+def _limit(name, values, tolerance):
+    """Largest difference that a map may have; of values without bound rounding grows with them."""
+    bounds = {SCORES: tolerance.score, DISTANCES: tolerance.box_px, KERNELS: tolerance.maps, FEATURES: tolerance.maps}
+    limit = next(limit for start, limit in bounds.items() if name.startswith(start.format("")))
+    return limit * max(1.0, float(values.abs().max()) / 100)
 
 
 def _same_choice(model, found, stages, tolerance):

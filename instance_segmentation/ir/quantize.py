@@ -22,7 +22,7 @@ from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SC
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 HEAD_ENDS = (*LAYERS, "Constant", "Parameter", "ROIAlign", "Softmax")
 RPN_MAPS = re.compile(r"rpn_(scores|deltas)_\d+$")
-CELL_MAPS = re.compile(rf"{SCORES[:-2]}\d+|{DISTANCES[:-2]}\d+|{KERNELS}|{FEATURES}")
+CELL_MAPS = re.compile("|".join((*(name.format(r"\d+") for name in (SCORES, DISTANCES)), KERNELS, FEATURES)))
 # RTMDet-Ins: what the names of a part's nodes contain; the first that fits counts
 ONE_STAGE_PARTS = ((r"backbone\.stage(\d)", "backbone stage {}"), (r"backbone\.stem", "backbone stem"), (r"\.neck\.", "neck"),
                    (r"bbox_head\.mask_head", "mask features"), (r"bbox_head", "box and kernel branches"))
