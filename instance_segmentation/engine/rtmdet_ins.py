@@ -1,5 +1,7 @@
 """RTMDet-Ins whose masks leave as crops of their boxes, pasted by the code that also serves the exported network."""
 
+import warnings
+
 import torch
 from mmcv.ops import batched_nms
 from mmdet.models.dense_heads import RTMDetInsSepBNHead
@@ -7,6 +9,8 @@ from mmdet.registry import MODELS
 from torch.nn import functional
 
 from instance_segmentation.inference.masks import paste_rles
+
+warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # how mmdet makes its priors
 
 
 @MODELS.register_module()

@@ -27,7 +27,6 @@ def small(request, repo):
     return build_network(cfg, ["a", "b"])
 
 
-@pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")  # mmdet's priors
 @pytest.mark.parametrize("template", PACKAGED, ids=[template.name for template in PACKAGED])
 def test_size_and_complexity_are_the_templates(template):
     model = build_network(read_config(template.path / template.config), ["class"] * 80)

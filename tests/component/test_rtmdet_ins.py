@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from instance_segmentation.errors import ExportError, TemplateError
 from tests.component.speaking import check_gradients_without_objects, photo_like, speaking_network
 
-pytestmark = [pytest.mark.component, pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")]  # mmdet's priors
+pytestmark = pytest.mark.component
 CLASSES, SIZE, TEMPLATE = ("berry", "leaf", "stone"), (128, 160), "rtmdet-ins_tiny-640x640"
 
 

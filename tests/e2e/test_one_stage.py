@@ -16,7 +16,6 @@ pytestmark = pytest.mark.e2e
 OPTIONS = ["--cfg-options", "train_dataloader.dataset.times=1", "model.test_cfg.score_thr=0.0"]  # a few steps teach nothing
 
 
-@pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")  # mmdet's priors
 @pytest.mark.parametrize("template", [
     "rtmdet-ins_tiny-640x640", "yolact_r50-544x544", pytest.param("rtmdet-ins_s-640x640", marks=pytest.mark.nightly)])
 def test_checkpoint_and_ir_score_the_same(template, sample_data, tmp_path):
