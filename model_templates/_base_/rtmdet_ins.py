@@ -20,7 +20,8 @@ model = dict(
     data_preprocessor=dict(
         type="DetDataPreprocessor", mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395], bgr_to_rgb=False),
     backbone=dict(
-        type="CSPNeXt", arch="P5", expand_ratio=0.5, deepen_factor=0.33, widen_factor=0.5, channel_attention=True, **norm),
+        type="CSPNeXt", arch="P5", out_indices=(2, 3, 4), expand_ratio=0.5, deepen_factor=0.33, widen_factor=0.5,
+        channel_attention=True, **norm),
     neck=dict(
         type="CSPNeXtPAFPN", in_channels=[128, 256, 512], out_channels=128, num_csp_blocks=1, expand_ratio=0.5, **norm),
     bbox_head=dict(
