@@ -17,6 +17,7 @@ from instance_segmentation.templates.workdir import open_workdir
 
 # How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed", "Bus error")
+NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
                        start=recipe_name, batch_size=cfg.train_dataloader.batch_size, version=__version__,
                        **{name: recipe.get(name) for name in SAME_RUN},
                        tile=list(cut) if cut else None,
-                       config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                       config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
     if not start.resumed:
         start = start.set_aside(output)
     cfg.update(trust_checkpoint=trust_checkpoint, resume=start.resumed, load_from=str(start.weights) if start.weights else None,
