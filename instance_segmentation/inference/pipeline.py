@@ -46,7 +46,7 @@ def detect(pictures, detector, metrics, number=0):
     inputs = _prepared(pictures, detector, metrics)
     for (frame, placement), outputs in infer_ahead(detector.run, inputs, number, partial(metrics.add, "Inference")):
         with metrics.stage("Postprocessing"):
-            prediction = detector.predict(outputs, placement, frame.image.shape[:2])
+            prediction = detector.read(outputs, placement, frame.image.shape[:2])
         yield frame, prediction
 
 

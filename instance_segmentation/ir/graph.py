@@ -11,12 +11,13 @@ from openvino import Layout
 from openvino import opset13 as op
 
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk, convert, feed, outputs_of
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.support import check
 
-# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals, and before NMS the boxes
-# [C, K, 4] and scores [C, K] of every class and proposal
-RPN_SCORES, RPN_DELTAS, PROPOSALS = "rpn_scores_{}", "rpn_deltas_{}", "proposals"
-CANDIDATE_BOXES, CANDIDATE_SCORES = "candidate_boxes", "candidate_scores"
+# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals (PROPOSALS), and before NMS the
+# boxes [C, K, 4] and scores [C, K] (CANDIDATE_SCORES) of every class and proposal
+RPN_SCORES, RPN_DELTAS = "rpn_scores_{}", "rpn_deltas_{}"
+CANDIDATE_BOXES = "candidate_boxes"
 LOG_RATIO = float(abs(np.log(16 / 1000)))  # wh_ratio_clip of mmdet's delta2bbox: boxes grow or shrink 62.5 times at most
 
 
