@@ -63,8 +63,8 @@ def throughput(detector, files):
         first, (second, objects) = alone(detector, inputs), through_api(detector, files)
         rates.append((first, second))
     (first, second), shares = np.median(rates, 0), sorted(round(100 * ours / raw) for raw, ours in rates)
-    print(f"throughput, {len(files)} images, {objects / len(files):.1f} objects each, median of {ROUNDS}: model alone {first:.1f} "
-          f"images/s, predict {second:.1f} images/s; {shares} % in the rounds")
+    print(f"throughput, {len(files)} images, {objects / len(files):.1f} objects each, median of {ROUNDS}: model alone "
+          f"{first:.1f} images/s, predict {second:.1f} images/s; {shares} % in the rounds")
 
 
 def memory(detector, files):
