@@ -6,7 +6,7 @@ take a share each; `parts` makes one result of them.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -76,31 +76,31 @@ def predict(model, source, output, *, data_root=None, shard=(1, 1), masks="rle",
             be written.
         WeightsError: The model cannot be loaded.
     """
-    images = list_images(Path(source), data_root)
-    mine = images.entries[shard[0] - 1::shard[1]]
-    say("Images", f"{len(mine):,} in {source}" + (f", share {shard[0]} of {shard[1]}" if shard[1] > 1 else ""))
+    images, output = list_images(Path(source), data_root), Path(output)
     detector = load_for_many(model, adapter=adapter, **loading)
     tell_threshold(detector)
     settings = dict(model=digest_of(model), classes=detector.classes, category_ids=images.ids_of(detector.classes),
                     threshold=detector.threshold, resize=repr(detector.resize), masks=masks, draw=draw, crops=crops, tile=tile,
                     overlap=overlap, speed=loading.get("speed"))
     part = Part(part_path(output, shard), settings, images.entries, shard)
-    done = part.begin()
-    if done:
-        say("Resuming", f"{len(done):,} of {len(mine):,} images are done")
-    todo, broken, metrics = [entry for entry in mine if entry["file_name"] not in done], [], Metrics()
-    pictures = readable(images.root, todo, broken)
+    done, broken, metrics = part.begin(), [], Metrics()
+    say("Images", f"{len(part.mine):,} of {len(images.entries):,} in {source}, {len(done):,} of them are done")
+    pictures = readable(images.root, [name for name in part.mine if name not in done], broken)
     found = (detect_tiled(pictures, detector, metrics, tile, overlap) if tile
              else detect(pictures, detector, metrics, num_infer_requests))
     with progress("Predicting") as show, part.open() as write:
         for frame, prediction in found:
-            prediction.image_bgr = frame.image
-            save_pictures(prediction, frame.name, Path(output), draw, crops)
+            save_pictures(replace(prediction, image_bgr=frame.image), frame.name, output, draw, crops)
             write(frame.name, prediction.size_hw, prediction.to_coco(category_ids=settings["category_ids"], masks=masks))
             metrics.finished(frame.began)
-            show(len(done) + metrics.frames, len(mine))
+            show(len(done) + metrics.frames, len(part.mine))
     if metrics.frames > 1:
         say("Speed", f"{dict(metrics.report())['FPS']} images/s")
+    return _finished(part, broken, shard, output)
+
+
+def _finished(part, broken, shard, output):
+    """What a run gives whose images are done, but for those that are `broken`."""
     if broken:
         raise MediaError(f"{spelled(len(broken), 'image')} cannot be read (first: {broken[0]}), the others are done; mend "
                          "them or take them out, and run the same command again")
@@ -149,14 +149,14 @@ def list_images(source, data_root=None):
     return Images(entries, root, {name: number for number, name in names.items()})
 
 
-def readable(root, entries, broken):
-    """Yield (file name, image) of each entry; the names of those that cannot be read are added to `broken`."""
-    for entry in entries:
-        image = cv2.imread(str(root / entry["file_name"]))
+def readable(root, names, broken):
+    """Yield (name, image) of each image file below `root`; the names of those that cannot be read are added to `broken`."""
+    for name in names:
+        image = cv2.imread(str(root / name))
         if image is None:
-            broken.append(entry["file_name"])
+            broken.append(name)
         else:
-            yield entry["file_name"], image
+            yield name, image
 
 
 def save_pictures(prediction, name, output, draw, crops):

@@ -52,7 +52,7 @@ def test_folder(model, photos, tmp_path, capsys):
     rows = list(csv.reader((tmp_path / "found/counts.csv").read_text(encoding="utf-8").splitlines()))
     assert rows[0] == ["image", "cat", "red/dog", "all"]
     assert rows[1:] == [[name, "0", str(number), str(number)] for name, number in zip(NAMES, FOUND, strict=True)]
-    assert "7 in" in capsys.readouterr().out
+    assert "7 of 7 in" in capsys.readouterr().out
 
 
 def test_pictures_and_crops(model, photos, tmp_path):
@@ -76,7 +76,7 @@ def test_killed_run_goes_on(model, photos, tmp_path, capsys, cut):
     whole = len(part.read_bytes().splitlines()) - 2  # without the head and the torn line
     capsys.readouterr()
     assert predict(model, photos, tmp_path / "cut") == 0
-    assert f"{whole} of 7 images are done" in capsys.readouterr().out
+    assert f"7 of 7 in {photos}, {whole} of them are done" in capsys.readouterr().out
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
@@ -117,7 +117,7 @@ def test_broken_image_is_named_and_the_others_are_done(model, photos, tmp_path, 
     assert "1 image cannot be read (first: broken.png)" in capsys.readouterr().err
     (photos / "broken.png").unlink()
     assert predict(model, photos, tmp_path / "found") == 0
-    assert "7 of 7 images are done" in capsys.readouterr().out
+    assert "7 of them are done" in capsys.readouterr().out
     assert [image["id"] for image in json.loads((tmp_path / "found/predictions.json").read_text())["images"]] == list(range(1, 8))
 
 

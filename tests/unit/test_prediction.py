@@ -1,14 +1,17 @@
 """What a Prediction gives on request: outlines, crops, counts, COCO, a picture."""
 
 import json
+import re
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.prediction import Prediction
+from tests.unit import tiny_models
 from tests.unit.test_tracking import seen
 
 BLUE = np.full((60, 200, 3), (200, 50, 20), np.uint8)
@@ -86,3 +89,17 @@ def test_picture_is_a_new_one_and_needs_the_image():
     assert (found.draw(boxes=False, text_scale=1.5) != drawn).any()  # the name
     with pytest.raises(ValueError, match="no image"):
         seen((0, 0, 9, 9, 0)).draw()
+
+
+def test_readmes_program_runs_as_printed(repo, tmp_path, monkeypatch, capsys):
+    section = re.search(r"\n## Python, and whole folders\n.*?(?=\n## )", (repo / "README.md").read_text(), re.DOTALL)[0]
+    (program,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("export", "photos"):
+        (tmp_path / folder).mkdir()
+    tiny_models.mask_rcnn(tmp_path / "export/model.xml", rt_info=dict(label_info='{"label_names": ["cat", "dog"]}'))
+    for name in ("photo.jpg", "photos/a.jpg", "photos/b.jpg"):
+        cv2.imwrite(name, np.full((64, 96, 3), 250, np.uint8))
+    exec(program, {})
+    out = capsys.readouterr().out
+    assert re.search(r"Counter\({'dog': 1}\) \[0.88\d*] \[\[24. 16. 72. 48.]]", out) and "b.jpg Counter({'dog': 1})\n" in out
