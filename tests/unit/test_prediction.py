@@ -93,7 +93,7 @@ def test_picture_is_a_new_one_and_needs_the_image():
 
 def test_readmes_program_runs_as_printed(repo, tmp_path, monkeypatch, capsys):
     section = re.search(r"\n## Python, and whole folders\n.*?(?=\n## )", (repo / "README.md").read_text(), re.DOTALL)[0]
-    (program,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    program, pixellib = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     for folder in ("export", "photos"):
         (tmp_path / folder).mkdir()
@@ -101,5 +101,7 @@ def test_readmes_program_runs_as_printed(repo, tmp_path, monkeypatch, capsys):
     for name in ("photo.jpg", "photos/a.jpg", "photos/b.jpg"):
         cv2.imwrite(name, np.full((64, 96, 3), 250, np.uint8))
     exec(program, {})
+    exec(pixellib.replace("model.xml", "export/model.xml").replace("image.jpg", "photo.jpg", 1), {})
+    assert (tmp_path / "segmented_object_1.jpg").is_file() and (tmp_path / "output_image.jpg").is_file()
     out = capsys.readouterr().out
     assert re.search(r"Counter\({'dog': 1}\) \[0.88\d*] \[\[24. 16. 72. 48.]]", out) and "b.jpg Counter({'dog': 1})\n" in out
