@@ -84,7 +84,8 @@ def predict(model, source, output, *, data_root=None, shard=(1, 1), masks="rle",
                     overlap=overlap, speed=loading.get("speed"))
     part = Part(part_path(output, shard), settings, images.entries, shard)
     done, broken, metrics = part.begin(), [], Metrics()
-    say("Images", f"{len(part.mine):,} of {len(images.entries):,} in {source}, {len(done):,} of them are done")
+    say("Images", f"{len(part.mine):,} of {len(images.entries):,} in {source}"
+        + (f"; {len(done):,} of them are done" if done else ""))
     pictures = readable(images.root, [name for name in part.mine if name not in done], broken)
     found = (detect_tiled(pictures, detector, metrics, tile, overlap) if tile
              else detect(pictures, detector, metrics, num_infer_requests))

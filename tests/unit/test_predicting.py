@@ -76,7 +76,7 @@ def test_killed_run_goes_on(model, photos, tmp_path, capsys, cut):
     whole = len(part.read_bytes().splitlines()) - 2  # without the head and the torn line
     capsys.readouterr()
     assert predict(model, photos, tmp_path / "cut") == 0
-    assert f"7 of 7 in {photos}, {whole} of them are done" in capsys.readouterr().out
+    assert f"7 of 7 in {photos}; {whole} of them are done" in capsys.readouterr().out
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
