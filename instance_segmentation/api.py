@@ -4,7 +4,9 @@
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     zoo_models, choose_models, download   models of other tools
-    demo, load_model                   run a model on images and videos; get it as a function
+    load_model, LoadOptions            get a model as a function: image in, Prediction out
+    demo                               run it on images, videos and cameras; show, save and measure
+    predict, merge_predictions         run it on a folder or a COCO file; COCO JSON, counts, pictures and crops
     tune                               search for a better recipe
     plan                               weigh an export's accuracy against its time
     benchmark, profile, complexity     time models side by side, by layer; count operations
@@ -22,7 +24,9 @@ HOMES = {
     "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
-    "demo": "demo", "load_model": "inference.model", "find_dataset": "named_data",
+    "LoadOptions": "inference.exported", "load_model": "inference.model",
+    "demo": "demo", "find_dataset": "named_data",
+    "merge_predictions": "predicting", "predict": "predicting",
     "TrainResult": "training", "train": "training",
     "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",

@@ -19,6 +19,7 @@ VERBS = {
     "compress": "Quantise to INT8 and hold the accuracy.",
     "quantize": "The same as compress.",
     "demo": "Run a model on images, a video or a camera; show and save what it finds.",
+    "predict": "Run a model on a folder or a COCO file; write COCO JSON, counts, pictures, crops.",
     "download": "Fetch models of the Open Model Zoo that the demo runs.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",

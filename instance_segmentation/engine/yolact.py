@@ -67,5 +67,5 @@ class ContractYOLACT(YOLACT):
         for image, sample in zip(batch_inputs, batch_data_samples, strict=True):
             outputs = dict(zip(reader.outputs, (tensor.cpu().numpy() for tensor in self.answer(image[None])), strict=True))
             scale, frame = (sample.scale_factor, sample.ori_shape[:2]) if rescale else ((1.0, 1.0), size_hw)
-            sample.pred_instances = as_instances(reader.predict(outputs, Placement(tuple(scale), (0, 0), size_hw), frame))
+            sample.pred_instances = as_instances(reader.read(outputs, Placement(tuple(scale), (0, 0), size_hw), frame))
         return batch_data_samples

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from instance_segmentation.inference.exported import LoadOptions, assemble, load_exported
+from instance_segmentation.inference.speeds import refusal, with_smaller_input
+from instance_segmentation.ir.session import throughput_properties
 
 
 def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False, config=None):
@@ -21,6 +23,8 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
     """
     options = options or LoadOptions()
     if adapter == "ovms":
+        if options.speed:
+            raise refusal(options, path)
         from instance_segmentation.inference.served import load_served
         return load_served(str(path), options)
     if Path(path).suffix == ".pth":
@@ -31,6 +35,14 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
     return load_exported(path, options)
 
 
+def load_for_many(path, *, adapter="openvino", trust_checkpoint=False, config=None, device="CPU", num_streams="",
+                  num_threads=None, **flags):
+    """Load a model, as `load_model` does, for several images at a time; `flags` are those of `LoadOptions.of_flags`."""
+    properties = throughput_properties(device, num_streams, num_threads)
+    options = LoadOptions.of_flags(device=device, properties=properties, **flags)
+    return load_model(path, options, adapter=adapter, trust_checkpoint=trust_checkpoint, config=config)
+
+
 def detector_of(network, options, path):
     """A Detector of a checkpoint's network in PyTorch, on the CPU; its detections take the IR's way into the image."""
     import torch
@@ -38,6 +50,7 @@ def detector_of(network, options, path):
     from instance_segmentation.ir.graph import family_of, thresholds_of
     from instance_segmentation.ir.info import IrInfo
     from instance_segmentation.ir.parity import run_checkpoint
+    options = with_smaller_input(options, network.input_size, network.resize_type)
     if options.mean:
         _set_mean(network.data_preprocessor, options.mean)
     contract, thresholds = family_of(network).CONTRACT, thresholds_of(network)

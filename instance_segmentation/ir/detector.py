@@ -8,13 +8,14 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModel
 
 from instance_segmentation.engine.tested_detector import as_instances
+from instance_segmentation.inference.ahead import infer_ahead
 from instance_segmentation.inference.contracts import MASK_RCNN, contract_of
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import Placement, Resize
 from instance_segmentation.ir.info import read_ir
 from instance_segmentation.ir.onnx_session import read_onnx
 from instance_segmentation.ir.preprocessing import shape_of
-from instance_segmentation.ir.session import compile_ir, infer_ahead
+from instance_segmentation.ir.session import compile_ir
 
 
 @MODELS.register_module()
@@ -97,4 +98,4 @@ class ExportedDetector(BaseModel):
     def in_image(self, found, meta):
         """The graph's outputs for one image as InstanceData in pixels of the original image."""
         placement = Placement(tuple(meta["scale_factor"]), (0, 0), self.input_size)
-        return as_instances(self.reader.predict(found, placement, meta["ori_shape"][:2]))
+        return as_instances(self.reader.read(found, placement, meta["ori_shape"][:2]))

@@ -1,6 +1,6 @@
 """The two numbers of an exported graph that trade accuracy for time: how many region proposals, and from which score.
 
-They are constants of the graph, so neither checkpoint nor export is needed to change them.
+They are constants of the graph, so neither checkpoint nor export is needed to change them. Needs no torch.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,8 @@ import numpy as np
 from openvino import opset13 as op
 
 from instance_segmentation.errors import ExportError
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_SCORES, PROPOSALS
+
+PROPOSALS, CANDIDATE_SCORES = "proposals", "candidate_scores"  # names that `mask_rcnn` gives its nodes
 
 
 class Limits(NamedTuple):

@@ -11,12 +11,12 @@ from openvino import opset13 as op
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
 from instance_segmentation.ir.conversion import convert, feed, finish, outputs_of
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take, where
 
-# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals, and before NMS the boxes
-# [C, K, 4] and scores [C, K] of every class and proposal
-RPN_SCORES, RPN_DELTAS, PROPOSALS = "rpn_scores_{}", "rpn_deltas_{}", "proposals"
-CANDIDATE_BOXES, CANDIDATE_SCORES = "candidate_boxes", "candidate_scores"
+# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals (PROPOSALS), and before NMS the
+# boxes [C, K, 4] and scores [C, K] (CANDIDATE_SCORES) of every class and proposal
+RPN_SCORES, RPN_DELTAS, CANDIDATE_BOXES = "rpn_scores_{}", "rpn_deltas_{}", "candidate_boxes"
 LOG_RATIO = float(abs(np.log(16 / 1000)))  # wh_ratio_clip of mmdet's delta2bbox: boxes grow or shrink 62.5 times at most
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from instance_segmentation.errors import MissingExtraError
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
 from instance_segmentation.ir.info import ONNX_PREFIX
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from mmdet.structures.bbox import bbox2roi
 
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.onnx_session import OnnxSession
 from instance_segmentation.ir.parity_images import as_sent, prepared
 from instance_segmentation.ir.session import compile_ir

@@ -16,7 +16,8 @@ import openvino as ov
 from instance_segmentation.errors import ExportError, MissingExtraError
 from instance_segmentation.ir.calibration import read_input
 from instance_segmentation.ir.info import own_facts, update_info
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES
 from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
