@@ -1,11 +1,11 @@
 """Find the training and validation files in a folder that holds a COCO data set in one of the usual layouts."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from instance_segmentation.coco import split
 from instance_segmentation.errors import DatasetError
 
 VALIDATION_SHARE = 0.2
@@ -70,14 +70,24 @@ def _named(files, folder, words):
     return preferred or found
 
 
-def image_root(json_file, folder):
-    """The folder in which the file's first images lie."""
+def image_root(json_file, folder=None):
+    """The folder in which the file's first images lie.
+
+    Args:
+        json_file: A COCO file.
+        folder: Search in it and in everything below; None: in the file's own folder, the one above, and images/ in both.
+    """
+    json_file = Path(json_file).resolve()
     names = [image.get("file_name", "") for image in _load(json_file)["images"][:20]]
-    below = sorted(path for path in folder.rglob("*") if path.is_dir()) if names else []
-    candidates = [folder, json_file.parent, json_file.parent / json_file.stem, *below]
+    near = [json_file.parent, json_file.parent / json_file.stem]
+    if folder:
+        candidates = [folder, *near, *sorted(path for path in folder.rglob("*") if path.is_dir() and names)]
+    else:
+        candidates = [*near, json_file.parent / "images", json_file.parent.parent, json_file.parent.parent / "images"]
     best = max(candidates, key=lambda root: sum((root / name).is_file() for name in names))
     if names and not any((best / name).is_file() for name in names):
-        raise DatasetError(f"{json_file}: its images are nowhere below {folder} (first: {names[0]}). "
+        where = f"nowhere below {folder}" if folder else f"neither in {candidates[0]} nor in images/ there or above"
+        raise DatasetError(f"{json_file}: its images are {where} (first: {names[0]}). "
                            "Put them into images/ beside the annotations.")
     return best
 
@@ -87,14 +97,11 @@ def _divide(json_file, root, folder, target, seed):
     images = sorted(content["images"], key=lambda image: image["id"])
     if len(images) < 2:
         raise DatasetError(f"{json_file}: {len(images)} image; at least 2 are needed, to train and to validate on")
-    random.Random(seed).shuffle(images)
-    count = max(1, round(VALIDATION_SHARE * len(images)))
+    val, train = split({**content, "images": images}, (VALIDATION_SHARE, 1 - VALIDATION_SHARE), seed=seed)
     target.mkdir(parents=True, exist_ok=True)
-    for name, part in (("val", images[:count]), ("train", images[count:])):
-        ids = {image["id"] for image in part}
-        kept = [item for item in content.get("annotations", []) if item["image_id"] in ids]
-        (target / f"{name}.json").write_bytes(msgspec.json.encode({**content, "images": part, "annotations": kept}))
-    found = (f"{_short(json_file, folder)}: {len(images) - count} images to train, {count} to validate on "
+    for name, part in (("val", val), ("train", train)):
+        (target / f"{name}.json").write_bytes(msgspec.json.encode(part))
+    found = (f"{_short(json_file, folder)}: {len(train['images'])} images to train, {len(val['images'])} to validate on "
              f"(divided at random, seed {seed})")
     return Splits(target / "train.json", root, target / "val.json", root, found)
 
