@@ -20,6 +20,7 @@ VERBS = {
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",
+    "create": "Write a short script that trains and finds objects, to read and to change.",
     "coco": "Split, combine, count and crop COCO files.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }

@@ -91,7 +91,7 @@ def _check(job):
         with Image.open(image["file_name"]) as picture:
             if picture.format not in _READ_BY_OPENCV:
                 return "{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}"
-            size, oriented = picture.size, _oriented_size(picture)
+            size, oriented = picture.size, oriented_size(picture)
             if decode:
                 picture.draft("RGB", (1, 1))  # JPEG: decode at 1/8 size; the whole stream is still read
                 picture.load()
@@ -112,8 +112,8 @@ def _check(job):
     return "{n} image|images has|have another size than the json says", detail
 
 
-def _oriented_size(picture):
-    """Return (width, height) as OpenCV loads the image: EXIF orientations 5 to 8 lie on their side."""
+def oriented_size(picture):
+    """Return (width, height) of an opened Pillow image as OpenCV loads it: EXIF orientations 5 to 8 lie on their side."""
     width, height = picture.size
     turned = picture.format in _ORIENTED_BY_OPENCV and picture.getexif().get(0x0112) in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)
