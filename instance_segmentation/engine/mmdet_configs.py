@@ -63,7 +63,8 @@ def adopt(theirs, ours):
         ours: A template's Config, whose loaders, schedule, hooks and evaluator stay; changed in place.
 
     Returns:
-        `ours`. Images are resized to a square about as large as theirs; the optimizer's rate is for `train_dataloader.batch_size`.
+        `ours`. Images are resized to a square about as large as theirs; `train_dataloader.batch_size` is what the optimizer's rate
+        is meant for.
     """
     model = theirs.model
     for part in list(dicts_in(model)):
@@ -109,7 +110,7 @@ def as_mmdet(ours, base):
             kind = kind.__mro__[1]
             part["type"] = kind.__name__
         if kind is not None and not re.match("mmdet|mmcv|mmengine|torch", kind.__module__):
-            raise TemplateError(f"--vanilla: {part['type']} is not a part of mmdet's; leave --vanilla out, or take another --model")
+            raise TemplateError(f"--vanilla: {part['type']} is no part of mmdet's; leave --vanilla out, or take another --model")
     base.model, start = ours.model, ours.from_random
     base.optim_wrapper, base.auto_scale_lr.base_batch_size = start["optim_wrapper"], start["batch_size"]
     for loader in (base.train_dataloader, base.val_dataloader, base.test_dataloader):

@@ -65,8 +65,9 @@ def inference(label, data, model_weights, output, batch_size=4, num_workers=8):
     output.mkdir(parents=True, exist_ok=True)
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     model = init_detector(str(Path(model_weights).with_suffix(".py")), str(model_weights), palette="random", device=device)
-    if list(model.dataset_meta["classes"]) != classes:
-        raise SystemExit(f"{label} names {', '.join(classes)}; {model_weights} has learnt {', '.join(model.dataset_meta['classes'])}")
+    learnt = list(model.dataset_meta["classes"])
+    if learnt != classes:
+        raise SystemExit(f"{label} names {', '.join(classes)}; {model_weights} has learnt {', '.join(learnt)}")
     visualizer = VISUALIZERS.build(model.cfg.visualizer)
     visualizer.dataset_meta = model.dataset_meta
     loader = DataLoader(find_images(data), batch_size=batch_size, num_workers=num_workers, collate_fn=read_images)
@@ -170,11 +171,11 @@ def set_data(cfg, split, ann_file, classes, workspace, batch_size, num_workers):
     dataset = loader.dataset
     while "dataset" in dataset:
         dataset = dataset.dataset
-    normalised = str(normalise(ann_file, classes, workspace / f"{split}.json"))
-    dataset.update(type="CocoDataset", data_root="", ann_file=normalised, data_prefix=dict(img=""), metainfo=dict(classes=classes))
+    file = str(normalise(ann_file, classes, workspace / f"{split}.json"))
+    dataset.update(type="CocoDataset", data_root="", ann_file=file, data_prefix=dict(img=""), metainfo=dict(classes=classes))
     if split != "train":
         cfg[f"{split}_cfg"] = dict(type="ValLoop" if split == "val" else "TestLoop")
-        cfg[f"{split}_evaluator"] = [dict(type="CocoMetric", ann_file=normalised, metric=["bbox", "segm"],
+        cfg[f"{split}_evaluator"] = [dict(type="CocoMetric", ann_file=file, metric=["bbox", "segm"],
                                           outfile_prefix=str(workspace / f"{split}_outputs"))]
     if split == "test":
         cfg.test_evaluator.append(dict(type="DumpDetResults", out_file_path=str(workspace / "test_outputs.pkl")))
@@ -302,10 +303,11 @@ def add_to_coco(content, path, shape, found):
     """Add an image and what was found on it to a COCO document."""
     image_id = len(content["images"]) + 1
     content["images"].append(dict(id=image_id, file_name=str(path), height=shape[0], width=shape[1]))
-    for box, score, name, mask in zip(found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True):
+    columns = found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks
+    for box, score, label, mask in zip(*columns, strict=True):
         rle = coco_mask.encode(mask.numpy().astype("uint8", order="F"))
         content["annotations"].append(dict(
-            id=len(content["annotations"]) + 1, image_id=image_id, category_id=name + 1, score=score, iscrowd=0,
+            id=len(content["annotations"]) + 1, image_id=image_id, category_id=label + 1, score=score, iscrowd=0,
             bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]], area=float(coco_mask.area(rle)),
             segmentation=dict(size=rle["size"], counts=rle["counts"].decode())))
 
