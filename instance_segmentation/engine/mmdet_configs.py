@@ -63,8 +63,8 @@ def adopt(theirs, ours):
         ours: A template's Config, whose loaders, schedule, hooks and evaluator stay; changed in place.
 
     Returns:
-        `ours`. Images are resized to a square about as large as theirs; `train_dataloader.batch_size` is what the optimizer's rate
-        is meant for.
+        `ours`. Images are resized to a square about as large as theirs; the optimizer's rate is meant for
+        `train_dataloader.batch_size`.
     """
     model = theirs.model
     for part in list(dicts_in(model)):

@@ -40,7 +40,7 @@ def train(label, train, valid, test, output_weights, batch_size=4, num_workers=8
     cfg = read_config(MODEL)
     set_model(cfg, len(classes), find_weights(weights))
     set_schedule(cfg, epoch, keep_best=valid is not None)
-    for split, ann_file in dict(train=train, val=valid, test=test).items():
+    for split, ann_file in dict(train=train, val=valid, test=test or train).items():  # inference needs a test pipeline
         set_data(cfg, split, ann_file, classes, workspace, batch_size, num_workers)
     if input_size:
         set_input_size(cfg, input_size)
