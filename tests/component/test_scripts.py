@@ -17,7 +17,8 @@ from instance_segmentation.engine.mmdet_configs import adopt, as_mmdet, find_mmd
 pytestmark = pytest.mark.component
 
 CLASSES = ["washer", "berry", "stone", "starfish"]  # not the order of the data's ids
-TRAIN_COLUMNS = "epoch lr data_time loss loss_rpn_cls loss_rpn_bbox loss_cls acc loss_bbox loss_mask time memory".split()
+TRAIN_COLUMNS = ["epoch", "lr", "data_time", "loss", "loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "acc", "loss_bbox", "loss_mask",
+                 "time", "memory"]
 VALID_COLUMNS = [f"coco/{kind}_mAP{suffix}" for kind in ("bbox", "segm") for suffix in ("", "_50", "_75", "_s", "_m", "_l")]
 RUN = """
 import sys, segm
@@ -41,8 +42,8 @@ def table(path):
 def test_script_leaves_the_seeds_files(tmp_path, sample_data, repo, flags):
     assert main.main(["create", "--script", str(tmp_path / "segm.py"), *flags]) == 0
     (tmp_path / "label.txt").write_text("\n".join(CLASSES))
-    run = subprocess.run([sys.executable, "-c", RUN, str(tmp_path), str(sample_data)], cwd=tmp_path, capture_output=True, text=True,
-                         env={"PYTHONPATH": f"{tmp_path}:{repo}", "PATH": ""})
+    run = subprocess.run([sys.executable, "-c", RUN, str(tmp_path), str(sample_data)], cwd=tmp_path, capture_output=True,
+                         text=True, env={"PYTHONPATH": f"{tmp_path}:{repo}", "PATH": ""})
     assert run.returncode == 0, run.stderr
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} >= {"berries.pth", "berries.py", "berries.dl.txt", "berries",
@@ -64,7 +65,7 @@ def test_statistics_say_what_their_names_say(tmp_path, sample_data):
     content = json.loads((sample_data / "val.json").read_text())
     objects = [item for item in content["annotations"] if not item["iscrowd"]]
     truth = COCO(sample_data / "val.json")
-    detections = [dict(image_id=item["image_id"], category_id=1 + item["category_id"] % 4 if number % 5 == 0 else item["category_id"],
+    detections = [dict(image_id=item["image_id"], category_id=item["category_id"] if number % 5 else 1 + item["category_id"] % 4,
                        bbox=item["bbox"], score=1 / (1 + number), segmentation=rle(truth, item))
                   for number, item in enumerate(objects) if number % 7]
     annotations = [dict(item, id=number, iscrowd=0, area=objects[0]["area"]) for number, item in enumerate(detections, 1)]

@@ -4,7 +4,7 @@
     python segm.py inference --label label.txt --data images --model_weights out/segm.pth --output out/inference_results
 
 label.txt has one class name per line. Images lie where the names in a COCO file say, seen from the file's own folder, the one
-above, or images/ in either.
+above, or images/ in either; those of train.json may lie in train/, too.
 """
 
 import argparse

@@ -4,7 +4,7 @@
     python segm.py inference --label label.txt --data images --model_weights out/segm.pth --output out/inference_results
 
 label.txt has one class name per line. Images lie where the names in a COCO file say, seen from the file's own folder, the one
-above, or images/ in either.
+above, or images/ in either; those of train.json may lie in train/, too.
 """
 
 import argparse
@@ -203,7 +203,7 @@ def image_root(ann_file):
     """The folder that the names in a COCO file are meant from."""
     folder = Path(ann_file).resolve().parent
     name = json.loads(Path(ann_file).read_text(encoding="utf-8"))["images"][0]["file_name"]
-    for root in (folder, folder / "images", folder.parent, folder.parent / "images"):
+    for root in (folder, folder / Path(ann_file).stem, folder / "images", folder.parent, folder.parent / "images"):
         if (root / name).is_file():
             return root
     raise SystemExit(f"{ann_file}: its image {name} is neither in {folder} nor in images/ there or above")
