@@ -5,7 +5,7 @@ from pathlib import Path
 from instance_segmentation.errors import TemplateError
 from instance_segmentation.report import say, write_text
 from instance_segmentation.scripting import is_template
-from instance_segmentation.templates.catalogue import find_template
+from instance_segmentation.templates.catalogue import find_mmdet_config, find_template
 
 SCRIPTS = Path(__file__).resolve().parent / "templates" / "scripts"
 MODEL = "mask-rcnn_r101_fpn_1x_coco"  # cvtk's
@@ -34,7 +34,6 @@ def create_script(script, *, model=MODEL, vanilla=False, force=False):
                                                       if script.suffix == ".py" else "expected a name ending in .py"))
     text = (SCRIPTS / ("segm_vanilla.py" if vanilla else "segm.py")).read_text(encoding="utf-8")
     if not is_template(model):
-        from instance_segmentation.engine.mmdet_configs import find_mmdet_config
         find_mmdet_config(model)
     elif vanilla:
         model = _write_config(model, script).name
@@ -52,7 +51,7 @@ def _write_config(model, script):
     from instance_segmentation.engine import register
     register("--vanilla with a template")
     from instance_segmentation.engine.config import read_config
-    from instance_segmentation.engine.mmdet_configs import PLAIN, as_mmdet, find_mmdet_config
+    from instance_segmentation.engine.mmdet_configs import PLAIN, as_mmdet
     template = find_template(model)
     cfg = as_mmdet(read_config(template.path / template.config), read_config(find_mmdet_config(PLAIN)))
     path = script.with_name(f"{script.stem}_model.py")

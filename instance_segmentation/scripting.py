@@ -14,7 +14,7 @@ from instance_segmentation.errors import DatasetError, DownloadError, MediaError
 from instance_segmentation.evaluation import ANY_TEMPLATE, detect, load_for_test
 from instance_segmentation.layouts import image_root
 from instance_segmentation.report import progress, say, write_metrics_json, write_text
-from instance_segmentation.templates.catalogue import find_template, list_templates
+from instance_segmentation.templates.catalogue import find_mmdet_config, find_template, list_templates
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 
 SCORES = {"": "AP", "_50": "AP50", "_75": "AP75", "_s": "APs", "_m": "APm", "_l": "APl"}  # mmdet's suffixes, our names
@@ -84,7 +84,7 @@ def _write_template(model, folder):
     from instance_segmentation.engine import register
     register("Training")
     from instance_segmentation.engine.config import read_config
-    from instance_segmentation.engine.mmdet_configs import adopt, find_mmdet_config
+    from instance_segmentation.engine.mmdet_configs import adopt
     usual = find_template(ANY_TEMPLATE)
     cfg = adopt(read_config(find_mmdet_config(model)), read_config(usual.path / usual.config))
     cfg.dump(folder / "model.py")

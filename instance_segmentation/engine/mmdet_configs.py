@@ -1,7 +1,5 @@
 """mmdet's own configurations as networks of this tool, and the way back: a template's network as a configuration of mmdet's."""
 
-import difflib
-import importlib.util
 import math
 import re
 from pathlib import Path
@@ -9,28 +7,12 @@ from pathlib import Path
 import yaml
 
 from instance_segmentation.engine.config import dicts_in, set_input_size
-from instance_segmentation.errors import DownloadError, MissingExtraError, TemplateError
+from instance_segmentation.errors import DownloadError, TemplateError
+from instance_segmentation.templates.catalogue import find_mmdet_config
 from instance_segmentation.templates.weights import cache_dir
 
 PLAIN = "mask-rcnn_r50_fpn_1x_coco"  # whose data, schedule and runtime a template's network gets in `as_mmdet`
 UNFROZEN = dict(frozen_stages=-1, norm_eval=False)  # frozen layers and stored statistics are of use only when they were trained
-
-
-def find_mmdet_config(name):
-    """File of one of the configurations that mmdet ships.
-
-    Raises:
-        MissingExtraError: mmdet is not installed.
-        TemplateError: It has none of this name; the message offers the nearest.
-    """
-    package = importlib.util.find_spec("mmdet")
-    if package is None:
-        raise MissingExtraError("train", f"'{name}', a configuration of mmdet's,")
-    files = {path.stem: path for path in (Path(package.origin).parent / ".mim" / "configs").glob("*/*.py")}
-    if name not in files:
-        near = ", ".join(difflib.get_close_matches(name, files)) or "see `mim search mmdet`"
-        raise TemplateError(f"neither a template (`instseg ls`) nor a configuration of mmdet's is called '{name}'; near: {near}")
-    return files[name]
 
 
 def fetch_mmdet_weights(name):

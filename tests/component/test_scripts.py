@@ -12,7 +12,8 @@ from instance_segmentation.cli import main
 from instance_segmentation.engine.config import read_config
 from instance_segmentation.engine.mask_statistics import mask_statistics
 from instance_segmentation.engine.metrics import coco_metrics
-from instance_segmentation.engine.mmdet_configs import adopt, as_mmdet, find_mmdet_config
+from instance_segmentation.engine.mmdet_configs import adopt, as_mmdet
+from instance_segmentation.templates.catalogue import find_mmdet_config
 
 pytestmark = pytest.mark.component
 
