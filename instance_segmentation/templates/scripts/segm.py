@@ -16,7 +16,7 @@ MODEL = "mask-rcnn_r101_fpn_1x_coco"  # any of mmdet's configurations (`mim sear
 WEIGHTS = "pretrained"  # those published with it, trained on COCO; none: random; or the path of a .pth file
 
 
-def train(label, train, valid, test, output_weights, batch_size=4, num_workers=8, epoch=10, weights=WEIGHTS, input_size=None):
+def train(label, train, valid, test, output_weights, batch_size=4, num_workers=2, epoch=10, weights=WEIGHTS, input_size=None):
     """Train on the COCO file `train`, keep the epoch that is best on `valid`, and score it on `test`."""
     # out/segm.pth gets the workspace out/segm, a work dir of this tool: its export.py makes an OpenVINO model of segm.pth
     workspace = api.make_workspace(MODEL, output_weights, weights)
@@ -35,7 +35,7 @@ def train(label, train, valid, test, output_weights, batch_size=4, num_workers=8
         api.write_test_stats(test, output_weights, workspace)
 
 
-def inference(label, data, model_weights, output, batch_size=4, num_workers=8):
+def inference(label, data, model_weights, output, batch_size=4, num_workers=2):
     """Find objects in `data` (a COCO file, a folder, an image, or a text file with a path per line), and draw them."""
     api.find_objects(data, model_weights, output, classes=api.read_label(label), batch_size=batch_size, num_workers=num_workers)
 
@@ -59,7 +59,7 @@ def parser():
     for task in (command, other):
         task.add_argument("--label", required=True, help="text file with a class name per line")
         task.add_argument("--batch_size", type=int, default=4, help="images at a time (default: %(default)s)")
-        task.add_argument("--num_workers", type=int, default=8, help="processes that read images (default: %(default)s)")
+        task.add_argument("--num_workers", type=int, default=2, help="processes that read images (default: %(default)s)")
     return result
 
 

@@ -32,7 +32,7 @@ CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
 LOWEST_SCORE = 0.3  # of what is drawn
 
 
-def train(label, train, valid, test, output_weights, batch_size=4, num_workers=8, epoch=10, weights=WEIGHTS, input_size=None):
+def train(label, train, valid, test, output_weights, batch_size=4, num_workers=2, epoch=10, weights=WEIGHTS, input_size=None):
     """Train on the COCO file `train`, keep the epoch that is best on `valid`, and score it on `test`."""
     classes, output = read_label(label), Path(output_weights)
     workspace = output.with_suffix("")
@@ -59,7 +59,7 @@ def train(label, train, valid, test, output_weights, batch_size=4, num_workers=8
         write_test_stats(workspace, output)
 
 
-def inference(label, data, model_weights, output, batch_size=4, num_workers=8):
+def inference(label, data, model_weights, output, batch_size=4, num_workers=2):
     """Find objects in `data` (a COCO file, a folder, an image, or a text file with a path per line), and draw them."""
     classes, output = read_label(label), Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def inference(label, data, model_weights, output, batch_size=4, num_workers=8):
     learnt = list(model.dataset_meta["classes"])
     if learnt != classes:
         raise SystemExit(f"{label} names {', '.join(classes)}; {model_weights} has learnt {', '.join(learnt)}")
-    visualizer = VISUALIZERS.build(model.cfg.visualizer)
+    visualizer = VISUALIZERS.build(dict(type="DetLocalVisualizer"))
     visualizer.dataset_meta = model.dataset_meta
     loader = DataLoader(find_images(data), batch_size=batch_size, num_workers=num_workers, collate_fn=read_images)
     content = dict(images=[], categories=[dict(id=i, name=name) for i, name in enumerate(classes, 1)], annotations=[])
@@ -333,7 +333,7 @@ def main():
     for task in (command, other):
         task.add_argument("--label", required=True, help="text file with a class name per line")
         task.add_argument("--batch_size", type=int, default=4, help="images at a time (default: %(default)s)")
-        task.add_argument("--num_workers", type=int, default=8, help="processes that read images (default: %(default)s)")
+        task.add_argument("--num_workers", type=int, default=2, help="processes that read images (default: %(default)s)")
     arguments = vars(parser.parse_args())
     arguments.pop("call")(**arguments)
 
