@@ -131,9 +131,9 @@ def write_train_stats(run, output_weights):
     steps = {line["epoch"]: line for line in lines if "loss" in line}  # the last of each epoch, a mean of the last 20 steps
     losses = [key for key in next(iter(steps.values())) if key == "acc" or "loss" in key]
     _write_table(_beside(output_weights, ".train_stats.train.txt"), ["epoch", "lr", "data_time", *losses, "time", "memory"],
-                 list(steps.values()), losses)
+                 list(steps.values()))
     scores = [_as_mmdet_names(line) for line in lines if "segm/AP" in line]
-    _write_table(_beside(output_weights, ".train_stats.valid.txt"), list(scores[0]), scores, list(scores[0])[:-3])
+    _write_table(_beside(output_weights, ".train_stats.valid.txt"), list(scores[0]), scores)
 
 
 def _as_mmdet_names(line):
@@ -143,12 +143,13 @@ def _as_mmdet_names(line):
         name: line[name] for name in ("data_time", "time", "step")}
 
 
-def _write_table(path, columns, rows, shown):
-    """Write columns, `nan` where a row has none (`memory` is a GPU's), and draw those of `shown` over the epochs."""
+def _write_table(path, columns, rows):
+    """Write columns, `nan` where a row has none (`memory` is a GPU's), and draw losses and overall scores over the epochs."""
     from instance_segmentation.plots import over_epochs
     cells = [columns, *([str(row.get(column, "nan")) for column in columns] for row in rows)]
     write_text(path, "".join("\t".join(line) + "\n" for line in cells))
     epochs = [row["epoch" if "epoch" in columns else "step"] for row in rows]
+    shown = [name for name in columns if "loss" in name or name.endswith(("mAP", "mAP_50"))]
     over_epochs(epochs, {name: [row[name] for row in rows] for name in shown}, path.with_suffix(".png"))
     say("Statistics", str(path))
 

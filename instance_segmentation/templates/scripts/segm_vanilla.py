@@ -225,19 +225,19 @@ def write_train_stats(log, output):
     if last:
         losses = [key for key in next(iter(last.values())) if key == "acc" or "loss" in key]
         columns = ["epoch", "lr", "data_time", *losses, "time", "memory"]  # memory is a GPU's, nan without one
-        write_table(output.with_suffix(".train_stats.train.txt"), columns, list(last.values()), shown=losses)
+        write_table(output.with_suffix(".train_stats.train.txt"), columns, list(last.values()))
     scores = [line for line in lines if "coco/segm_mAP" in line]
     if scores:
-        write_table(output.with_suffix(".train_stats.valid.txt"), list(scores[0]), scores, shown=list(scores[0])[:-3])
+        write_table(output.with_suffix(".train_stats.valid.txt"), list(scores[0]), scores)
 
 
-def write_table(path, columns, rows, shown):
-    """Write tab-separated columns, and draw some of them over the first or, for scores, the last one: the epoch."""
+def write_table(path, columns, rows):
+    """Write tab-separated columns, and draw losses and overall scores over the epochs."""
     cells = [columns, *([str(row.get(column, "nan")) for column in columns] for row in rows)]
     path.write_text("".join("\t".join(line) + "\n" for line in cells))
     epochs = [row["epoch" if "epoch" in columns else "step"] for row in rows]
     figure, axes = pyplot.subplots(layout="constrained")
-    for column in shown:
+    for column in (name for name in columns if "loss" in name or name.endswith(("mAP", "mAP_50"))):
         axes.plot(epochs, [row[column] for row in rows], marker=".", label=column)
     axes.set(xlabel="epoch")
     axes.legend(fontsize="small")
