@@ -12,7 +12,6 @@ from instance_segmentation.templates.catalogue import find_mmdet_config
 from instance_segmentation.templates.weights import cache_dir
 
 PLAIN = "mask-rcnn_r50_fpn_1x_coco"  # whose data, schedule and runtime a template's network gets in `as_mmdet`
-UNFROZEN = dict(frozen_stages=-1, norm_eval=False)  # frozen layers and stored statistics are of use only when they were trained
 
 
 def fetch_mmdet_weights(name):
@@ -60,8 +59,8 @@ def adopt(theirs, ours):
     for key in ("loss_scale", "dtype"):  # of mixed precision
         ours.optim_wrapper.pop(key, None)
     ours.train_dataloader.batch_size = theirs.get("auto_scale_lr", {}).get("base_batch_size", theirs.train_dataloader.batch_size)
-    unfrozen = {key: value for key, value in UNFROZEN.items() if key in model.backbone}
-    ours.from_random = {**ours.from_random, "model": dict(backbone=unfrozen)}
+    if model.backbone.get("frozen_stages", 0) > 0:  # of use only when they were trained
+        ours.from_random = {**ours.from_random, "model": dict(backbone=dict(frozen_stages=-1, norm_eval=False))}
     if model.type != "MaskRCNN":  # what these were made and measured for
         ours.custom_hooks = [hook for hook in ours.custom_hooks if hook["type"] != "FastSteps"]
     side = 32 * round(math.sqrt(math.prod(test_scale(theirs))) / 32)

@@ -141,9 +141,8 @@ def set_model(cfg, num_classes, weights):
             part["class_weight"] = [part["class_weight"][0]] * num_classes + [part["class_weight"][-1]]
         if isinstance(part.get("init_cfg"), dict) and part["init_cfg"]["type"] == "Pretrained":
             del part["init_cfg"]
-    if not weights:  # frozen layers and stored statistics are of use only when they were trained
-        cfg.model.backbone.update({key: value for key, value in dict(frozen_stages=-1, norm_eval=False).items()
-                                   if key in cfg.model.backbone})
+    if not weights and cfg.model.backbone.get("frozen_stages", 0) > 0:  # of use only when they were trained
+        cfg.model.backbone.update(frozen_stages=-1, norm_eval=False)
     cfg.load_from = weights
 
 
