@@ -65,13 +65,14 @@ def make_workspace(model, output_weights, weights="pretrained"):
         if is_template(model):
             path = instantiate(model, folder, load_snapshot=pretrained, force=folder.exists())
             return Workspace(path, open_workdir(path).snapshot if pretrained else own)
-        with tempfile.TemporaryDirectory(prefix="instseg-") as template:
-            path = instantiate(_write_template(model, Path(template)), folder, force=folder.exists())
+        config = find_mmdet_config(model)
         from instance_segmentation.engine.mmdet_configs import fetch_mmdet_weights
-        return Workspace(path, fetch_mmdet_weights(model) if pretrained else own)
+        own = fetch_mmdet_weights(config) if pretrained else own
+        with tempfile.TemporaryDirectory(prefix="instseg-") as template:
+            return Workspace(instantiate(_write_template(config, Path(template)), folder, force=folder.exists()), own)
     except DownloadError as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise DownloadError(f"The published weights of {model} are not to be had: {reason}. {OTHERS}") from error
+        raise DownloadError(f"No published weights of {model}: {reason}. {OTHERS}") from error
 
 
 def is_template(model):
@@ -79,18 +80,18 @@ def is_template(model):
     return Path(model).name == "template.yaml" or Path(model).is_dir() or model in {item.name for item in list_templates()}
 
 
-def _write_template(model, folder):
-    """Write model.py and template.yaml for one of mmdet's configurations; returns the folder."""
+def _write_template(config, folder):
+    """Write model.py and template.yaml for the file of one of mmdet's configurations; returns the folder."""
     from instance_segmentation.engine import register
     register("Training")
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.mmdet_configs import adopt
     usual = find_template(ANY_TEMPLATE)
-    cfg = adopt(read_config(find_mmdet_config(model)), read_config(usual.path / usual.config))
+    cfg = adopt(read_config(config), read_config(usual.path / usual.config))
     cfg.dump(folder / "model.py")
     basic = dict(batch_size=cfg.train_dataloader.batch_size, base_learning_rate=cfg.optim_wrapper.optimizer.lr, epochs=12)
     content = usual.model_dump() | dict(
-        name=model, summary=f"mmdet's configuration {model}, with the data loading and schedule of this tool.",
+        name=config.stem, summary=f"mmdet's configuration {config.stem}, with the data loading and schedule of this tool.",
         good_for="comparing", input_size=list(cfg.input_size), dependencies=[], initial_weights=None, config="model.py",
         hyper_parameters=dict(basic=basic), metrics=[metric.model_dump() | dict(value=None) for metric in usual.metrics])
     (folder / "template.yaml").write_text(yaml.safe_dump(content))

@@ -8,24 +8,23 @@ import yaml
 
 from instance_segmentation.engine.config import dicts_in, set_input_size
 from instance_segmentation.errors import DownloadError, TemplateError
-from instance_segmentation.templates.catalogue import find_mmdet_config
 from instance_segmentation.templates.weights import cache_dir
 
 PLAIN = "mask-rcnn_r50_fpn_1x_coco"  # whose data, schedule and runtime a template's network gets in `as_mmdet`
 
 
-def fetch_mmdet_weights(name):
-    """The checkpoint that mmdet publishes for a configuration, downloaded once to the cache.
+def fetch_mmdet_weights(config):
+    """The checkpoint that mmdet publishes for the file of a configuration, downloaded once to the cache.
 
     Raises:
         DownloadError: There is none, or it cannot be had whole.
     """
     from torch.hub import download_url_to_file
-    metafile = find_mmdet_config(name).with_name("metafile.yml")
+    metafile = config.with_name("metafile.yml")
     entries = yaml.safe_load(metafile.read_text())["Models"] if metafile.is_file() else []
-    urls = [entry["Weights"] for entry in entries if entry["Name"] == name and "Weights" in entry]
+    urls = [entry["Weights"] for entry in entries if entry["Name"] == config.stem and "Weights" in entry]
     if not urls:
-        raise DownloadError(f"{name}: mmdet publishes no weights of it.")
+        raise DownloadError(f"{config.stem}: mmdet publishes no weights of it.")
     path = cache_dir() / Path(urls[0]).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

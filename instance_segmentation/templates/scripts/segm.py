@@ -18,6 +18,7 @@ WEIGHTS = "pretrained"  # those published with it, trained on COCO; none: random
 
 def train(label, train, valid, test, output_weights, batch_size=4, num_workers=2, epoch=10, weights=WEIGHTS, input_size=None):
     """Train on the COCO file `train`, keep the epoch that is best on `valid`, and score it on `test`."""
+    classes = api.read_label(label)
     # out/segm.pth gets the workspace out/segm, a work dir of this tool: its export.py makes an OpenVINO model of segm.pth
     workspace = api.make_workspace(MODEL, output_weights, weights)
     roots = [api.image_root(train), api.image_root(valid or train)]
@@ -25,8 +26,8 @@ def train(label, train, valid, test, output_weights, batch_size=4, num_workers=2
         parts = [workspace.path / "train_part.json", workspace.path / "valid_part.json"]
         train, valid = api.split_coco(train, parts, ratios=(4, 1), stratify=True)
 
-    run = api.train(workspace.path, classes=api.read_label(label), train_ann_files=[train], train_data_roots=[roots[0]],
-                    val_ann_files=[valid], val_data_roots=[roots[1]], load_weights=workspace.weights, epochs=epoch,
+    run = api.train(workspace.path, train_ann_files=[train], train_data_roots=[roots[0]], val_ann_files=[valid],
+                    val_data_roots=[roots[1]], classes=classes, load_weights=workspace.weights, epochs=epoch,
                     batch_size=batch_size, num_workers=num_workers, input_size=input_size and (input_size, input_size))
 
     api.save_weights(run, output_weights)
