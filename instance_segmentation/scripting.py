@@ -10,7 +10,7 @@ import yaml
 
 from instance_segmentation.coco import Annotations, read_annotations
 from instance_segmentation.coco.images import oriented_size
-from instance_segmentation.errors import DatasetError, DownloadError, MediaError, WeightsError
+from instance_segmentation.errors import DatasetError, DownloadError, MediaError, TemplateError, WeightsError
 from instance_segmentation.evaluation import ANY_TEMPLATE, detect, load_for_test
 from instance_segmentation.layouts import image_root
 from instance_segmentation.report import progress, say, write_metrics_json, write_text
@@ -55,10 +55,12 @@ def make_workspace(model, output_weights, weights="pretrained"):
         A Workspace.
 
     Raises:
-        TemplateError: The model is unknown.
+        TemplateError: The model is unknown, or `output_weights` has no suffix.
         DownloadError: The published weights cannot be had; the message says how to go on.
     """
     folder = Path(output_weights).with_suffix("")
+    if folder == Path(output_weights):
+        raise TemplateError(f"--output_weights {output_weights}: expected a name ending in .pth")
     pretrained = weights == "pretrained"
     own = None if pretrained or weights == "none" else Path(weights)
     try:

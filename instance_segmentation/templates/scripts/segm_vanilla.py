@@ -36,6 +36,8 @@ def train(label, train, valid, test, output_weights, batch_size=4, num_workers=2
     """Train on the COCO file `train`, keep the epoch that is best on `valid`, and score it on `test`."""
     classes, output = read_label(label), Path(output_weights)
     workspace = output.with_suffix("")
+    if workspace == output:
+        raise SystemExit(f"--output_weights {output}: expected a name ending in .pth")
     workspace.mkdir(parents=True, exist_ok=True)
     cfg = read_config(MODEL)
     set_model(cfg, len(classes), find_weights(weights))
