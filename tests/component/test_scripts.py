@@ -5,7 +5,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from instance_segmentation.cli import main
@@ -81,7 +83,7 @@ def test_statistics_say_what_their_names_say(tmp_path, sample_data):
 
 
 def rle(truth, item):
-    found = truth.annToRLE(item)
+    found = coco_mask.encode(np.asfortranarray(truth.annToMask(item)))
     return dict(size=found["size"], counts=found["counts"].decode())
 
 

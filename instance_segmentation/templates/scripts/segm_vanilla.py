@@ -70,7 +70,7 @@ def inference(label, data, model_weights, output, batch_size=4, num_workers=2):
     learnt = list(model.dataset_meta["classes"])
     if learnt != classes:
         raise SystemExit(f"{label} names {', '.join(classes)}; {model_weights} has learnt {', '.join(learnt)}")
-    visualizer = VISUALIZERS.build(dict(type="DetLocalVisualizer"))
+    visualizer = VISUALIZERS.build(dict(type="DetLocalVisualizer", name="inference"))
     visualizer.dataset_meta = model.dataset_meta
     loader = DataLoader(find_images(data), batch_size=batch_size, num_workers=num_workers, collate_fn=read_images)
     content = dict(images=[], categories=[dict(id=i, name=name) for i, name in enumerate(classes, 1)], annotations=[])
