@@ -15,6 +15,7 @@ from instance_segmentation.engine.config import read_config
 from instance_segmentation.engine.mask_statistics import mask_statistics
 from instance_segmentation.engine.metrics import coco_metrics
 from instance_segmentation.engine.mmdet_configs import adopt, as_mmdet
+from instance_segmentation.sample import write_sample_dataset
 from instance_segmentation.templates.catalogue import find_mmdet_config
 
 pytestmark = pytest.mark.component
@@ -39,11 +40,17 @@ def table(path):
         return list(csv.DictReader(file, delimiter="\t"))
 
 
+@pytest.fixture(scope="module")
+def few_images(tmp_path_factory):
+    """A data set of six images: each run of a script trains, validates, tests and predicts."""
+    return write_sample_dataset(tmp_path_factory.mktemp("few"), train=4, val=2, size_hw=(128, 128), seed=2)
+
+
 @pytest.mark.parametrize("flags", [pytest.param([], id="ours"), pytest.param(["--vanilla"], id="vanilla")])
-def test_script_leaves_the_seeds_files(tmp_path, sample_data, repo, flags):
+def test_script_leaves_the_seeds_files(tmp_path, few_images, repo, flags):
     assert main.main(["create", "--script", str(tmp_path / "segm.py"), "--model", TEMPLATE, *flags]) == 0
     (tmp_path / "label.txt").write_text("\n".join(CLASSES))
-    run = subprocess.run([sys.executable, "-c", RUN, str(tmp_path), str(sample_data)], cwd=tmp_path, capture_output=True,
+    run = subprocess.run([sys.executable, "-c", RUN, str(tmp_path), str(few_images)], cwd=tmp_path, capture_output=True,
                          text=True, env={"PYTHONPATH": f"{tmp_path}:{repo}", "PATH": ""})
     assert run.returncode == 0, run.stderr
     out = tmp_path / "out"
@@ -54,10 +61,10 @@ def test_script_leaves_the_seeds_files(tmp_path, sample_data, repo, flags):
     assert float(trained["loss"]) > 0 and (trained["epoch"], scored["step"]) == ("1", "1")
     stats = json.loads((out / "berries.test_stats.json").read_text())
     assert list(stats["class_stats"]) == CLASSES and len(stats["stats"]) == 12
-    assert len(COCO(out / "berries/test_outputs.coco.json").imgs) == 4
+    assert len(COCO(out / "berries/test_outputs.coco.json").imgs) == 2
     found = json.loads((tmp_path / "found/instances.json").read_text())
     assert [category["name"] for category in found["categories"]] == CLASSES
-    pictures = {path.name for path in (sample_data / "val").iterdir()}
+    pictures = {path.name for path in (few_images / "val").iterdir()}
     assert {path.name for path in (tmp_path / "found").iterdir()} == {*pictures, "instances.json"}
     assert {image["file_name"].split("/")[-1] for image in found["images"]} == pictures
 
