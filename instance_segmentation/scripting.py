@@ -11,7 +11,7 @@ import yaml
 from instance_segmentation.coco import Annotations, read_annotations
 from instance_segmentation.coco.images import oriented_size
 from instance_segmentation.errors import DatasetError, DownloadError, MediaError, TemplateError, WeightsError
-from instance_segmentation.evaluation import ANY_TEMPLATE, detect, load_for_test
+from instance_segmentation.evaluation import ANY_TEMPLATE, detect, load_any
 from instance_segmentation.layouts import image_root
 from instance_segmentation.report import progress, say, write_metrics_json, write_text
 from instance_segmentation.templates.catalogue import find_mmdet_config, find_template, list_templates
@@ -166,7 +166,7 @@ def write_test_stats(test, output_weights, workspace):
         workspace: The Workspace.
     """
     from instance_segmentation.engine.config import read_config
-    model, _ = load_for_test(Path(output_weights), None, False)
+    model = load_any(Path(output_weights))
     classes = tuple(model.dataset_meta["classes"])
     with progress("checking images") as checked:
         annotations = read_annotations([test], [image_root(test)], classes=classes, all_classes=False, progress=checked)
@@ -224,7 +224,7 @@ def find_objects(data, model_weights, output, *, classes, batch_size=1, num_work
         WeightsError: The model has other classes.
         MediaError: An image cannot be read.
     """
-    model, _ = load_for_test(Path(model_weights), None, False)
+    model = load_any(Path(model_weights))
     names = model.dataset_meta["classes"]
     if list(names) != list(classes):
         raise WeightsError(f"--label names {', '.join(classes)}; {model_weights} has learnt {', '.join(names)}")
