@@ -8,6 +8,7 @@
     plan                               weigh an export's accuracy against its time
     benchmark, profile, complexity     time models side by side, by layer; count operations
     find_dataset                       a data set by its name
+    check_data, import_data            examine and repair a data set; make COCO of other formats
     check_ir                           explain an exported model, and say who can run it
     split_coco, combine_coco, coco_stats, crop_coco   COCO files before training
     create_script                      a script to read and change; what it calls:
@@ -26,6 +27,7 @@ HOMES = {
     "demo": "demo", "load_model": "inference.model", "find_dataset": "named_data",
     "TrainResult": "training", "train": "training",
     "Plan": "planning", "plan": "planning",
+    "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",

@@ -5,8 +5,9 @@ polygons …). Everything after this package sees one normal form only, describe
 """
 
 from instance_segmentation.coco.editing import combine, split
-from instance_segmentation.coco.reading import category_names, read_annotations, read_document
+from instance_segmentation.coco.reading import category_names, read_annotations, read_document, salvage_annotations
 from instance_segmentation.coco.record import Annotations
 from instance_segmentation.coco.tiles import tiled
 
-__all__ = ["Annotations", "category_names", "combine", "read_annotations", "read_document", "split", "tiled"]
+__all__ = ["Annotations", "category_names", "combine", "read_annotations", "read_document", "salvage_annotations", "split",
+           "tiled"]
