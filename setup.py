@@ -69,7 +69,7 @@ setup(
     package_dir={TEMPLATES: "model_templates"},
     package_data={
         TEMPLATES: ["*.yaml", "**/*.yaml", "**/*.py", "**/*.md"],
-        "instance_segmentation.templates": ["scaffold/*"],  # copied into work dirs, not imported
+        "instance_segmentation.templates": ["scaffold/*", "scripts/*"],  # copied out, not imported
     },
     install_requires=BASE,
     extras_require=EXTRAS,

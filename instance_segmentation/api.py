@@ -13,6 +13,9 @@
     find_dataset                       a data set by its name
     check_data, import_data            examine and repair a data set; make COCO of other formats
     check_ir                           explain an exported model, and say who can run it
+    split_coco, combine_coco, coco_stats, crop_coco   COCO files before training
+    create_script                      a script to read and change; what it calls:
+    read_label, image_root, make_workspace, save_weights, write_train_stats, write_test_stats, find_objects
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -36,6 +39,10 @@ HOMES = {
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
+    "coco_stats": "coco_files", "combine_coco": "coco_files", "crop_coco": "coco_files", "split_coco": "coco_files",
+    "create_script": "creating", "image_root": "layouts",
+    **dict.fromkeys(("find_objects", "make_workspace", "read_label", "save_weights", "write_test_stats", "write_train_stats"),
+                    "scripting"),
     "quickstart": "quickstart",
 }
 __all__ = list(HOMES)

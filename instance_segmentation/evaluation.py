@@ -172,21 +172,27 @@ def with_source_ids(detections, annotations):
 
 
 def load_for_test(weights, config, trust):
-    """Load any kind of weights as a model for mmengine's test loop.
+    """Load any kind of weights as `load_any` does.
 
     Returns:
-        The model, with `dataset_meta["classes"]` and `input_size`, and the size in Mp and complexity in GFLOPs.
+        The model, and the size in Mp and complexity in GFLOPs.
     """
+    model = load_any(weights, config, trust)
+    if weights.suffix in EXPORTED:
+        return model, (model.size_mp, model.complexity_gflops)
+    from instance_segmentation.engine.complexity import complexity_gflops, size_mp
+    return model, (size_mp(model), complexity_gflops(model, model.input_size))
+
+
+def load_any(weights, config=None, trust=False):
+    """Load any kind of weights as a model for mmengine's test loop, with `dataset_meta["classes"]` and `input_size`."""
     from instance_segmentation.engine import register
     register("Evaluating")
-    from instance_segmentation.engine.complexity import complexity_gflops, size_mp
+    if weights.suffix in EXPORTED:
+        from instance_segmentation.ir.detector import ExportedDetector
+        return ExportedDetector(weights)
     from instance_segmentation.engine.network import load_network
-    if weights.suffix not in EXPORTED:
-        model = load_network(weights, config=config, trust=trust)
-        return model, (size_mp(model), complexity_gflops(model, model.input_size))
-    from instance_segmentation.ir.detector import ExportedDetector
-    model = ExportedDetector(weights)
-    return model, (model.size_mp, model.complexity_gflops)
+    return load_network(weights, config=config, trust=trust)
 
 
 def load_resizing(loading, weights, config, trust):

@@ -85,14 +85,24 @@ def _named(files, folder, words):
     return preferred or found
 
 
-def image_root(json_file, folder):
-    """The folder in which the file's first images lie."""
+def image_root(json_file, folder=None):
+    """The folder in which the file's first images lie.
+
+    Args:
+        json_file: A COCO file.
+        folder: Search in it and in everything below; None: in the file's own folder, the one above, and images/ in both.
+    """
+    json_file = Path(json_file).resolve()
     names = [image.get("file_name", "") for image in _load(json_file)["images"][:20]]
-    below = sorted(path for path in folder.rglob("*") if path.is_dir()) if names else []
-    candidates = [folder, json_file.parent, json_file.parent / json_file.stem, *below]
+    near = [json_file.parent, json_file.parent / json_file.stem]
+    if folder:
+        candidates = [folder, *near, *sorted(path for path in folder.rglob("*") if path.is_dir() and names)]
+    else:
+        candidates = [*near, json_file.parent / "images", json_file.parent.parent, json_file.parent.parent / "images"]
     best = max(candidates, key=lambda root: sum((root / name).is_file() for name in names))
     if names and not any((best / name).is_file() for name in names):
-        raise DatasetError(f"{json_file}: its images are nowhere below {folder} (first: {names[0]}). "
+        where = f"nowhere below {folder}" if folder else f"neither in {candidates[0]} nor in images/ there or above"
+        raise DatasetError(f"{json_file}: its images are {where} (first: {names[0]}). "
                            "Put them into images/ beside the annotations.")
     return best
 

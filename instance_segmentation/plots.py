@@ -111,6 +111,27 @@ def search_trials(trials_json, output_png):
     pyplot.close(figure)
 
 
+def over_epochs(epochs, values, output_png):
+    """Draw a line per name.
+
+    Args:
+        epochs: Numbers of the epochs.
+        values: Name → a number per epoch.
+        output_png: The picture.
+    """
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for name, line in values.items():
+        axes.plot(epochs, line, marker=".", label=name)
+    axes.set(xlabel="epoch")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(output_png, dpi=110)
+    pyplot.close(figure)
+
+
 def _series(axes, lines, labels, **style):
     for key, label in labels.items():
         points = [(line["step"], line[key]) for line in lines if key in line]

@@ -24,9 +24,11 @@ VERBS = {
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",
+    "create": "Write a short script that trains and finds objects, to read and to change.",
+    "coco": "Split, combine, count and crop COCO files.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
-ALIASES = {"quantize": "compress"}
+ALIASES = {"quantize": "compress", **{f"coco-{word}": f"coco {word}" for word in ("split", "combine", "stats", "crop")}}  # cvtk's
 
 
 def usage():
@@ -42,9 +44,9 @@ def main(argv=None):
     """Dispatch; returns the exit code: 2 for an unknown verb, else the verb's."""
     argv = sys.argv[1:] if argv is None else list(argv)
     first = argv[0] if argv else ""
-    if first in VERBS:
-        module = ALIASES.get(first, first).replace("-", "_")
-        return importlib.import_module(f"instance_segmentation.cli.{module}").main(argv[1:])
+    if first in VERBS or first in ALIASES:
+        verb, *words = ALIASES.get(first, first).split()
+        return importlib.import_module(f"instance_segmentation.cli.{verb.replace('-', '_')}").main([*words, *argv[1:]])
     if first in ("-h", "--help", "help"):
         print(usage())
         return 0

@@ -92,6 +92,16 @@ def category_names(ann_file):
     return tuple(names.values())
 
 
+def read_document(ann_file):
+    """Return a COCO file's content as it stands, once all of it but the images was checked as by `read_annotations`.
+
+    Raises:
+        DatasetError: Lists every problem.
+    """
+    read_annotations([ann_file], [Path(ann_file).parent], check_images=False)
+    return load_coco(Path(ann_file), Findings(ann_file))
+
+
 class _Part:
     """What one file gave: `categories` {name: id}, images and annotations with the file's own image ids.
 

@@ -170,7 +170,7 @@ def set_workers(loader, num_workers):
 
 def set_classes(cfg, classes):
     """Size the heads for the class list."""
-    for node in _dicts(cfg.model):
+    for node in dicts_in(cfg.model):
         if "num_classes" in node:
             node["num_classes"] = len(classes)
 
@@ -284,10 +284,10 @@ def _arguments(node):
     return [name for cls in classes for base in cls.__mro__[:-1] for name in inspect.signature(base).parameters]
 
 
-def _dicts(node):
+def dicts_in(node):
     """Every dict inside nested dicts and lists, outermost first."""
     if isinstance(node, dict):
         yield node
     for value in node.values() if isinstance(node, dict) else node:
         if isinstance(value, (dict, list, tuple)):
-            yield from _dicts(value)
+            yield from dicts_in(value)

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from instance_segmentation.engine.mask_head import as_rles
 from instance_segmentation.inference.tiles import merge
 from instance_segmentation.prediction import Prediction
 
@@ -50,7 +51,7 @@ class CocoSegmMetric(BaseMetric):
         for sample in data_samples:
             pred = sample["pred_instances"]
             self.results.append(coco_results(sample["img_id"], pred["bboxes"].float().cpu().numpy(), pred["scores"],
-                                             pred["labels"], pred["masks"]))
+                                             pred["labels"], as_rles(pred["masks"])))
 
     def compute_metrics(self, results):
         """Score all detections, and write them when asked to."""
