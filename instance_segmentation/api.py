@@ -9,6 +9,7 @@
     benchmark, profile, complexity     time models side by side, by layer; count operations
     find_dataset                       a data set by its name
     check_ir                           explain an exported model, and say who can run it
+    replay, compare, card              repeat a training; put several side by side; describe a model
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -28,6 +29,7 @@ HOMES = {
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
+    "replay": "replaying", "compare": "comparing", "card": "model_card",
     "quickstart": "quickstart",
 }
 __all__ = list(HOMES)

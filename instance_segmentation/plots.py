@@ -1,8 +1,10 @@
-"""Numbers in, PNG out: the only place that imports matplotlib."""
+"""Numbers in, PNG or SVG out: the only place that imports matplotlib."""
 
+import io
 import json
 from pathlib import Path
 
+from instance_segmentation.runs import read_scalars
 from instance_segmentation.writing import replacing
 
 LOSSES = {"loss": "total", "loss_rpn_cls": "proposals: class", "loss_rpn_bbox": "proposals: box", "loss_cls": "class",
@@ -21,7 +23,7 @@ def training_curves(scalars_json, output_png):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    lines = [json.loads(line) for line in Path(scalars_json).read_text().splitlines()]
+    lines = read_scalars(scalars_json)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     _series(left, [line for line in lines if "loss" in line], LOSSES)
     if seen := validation_losses(lines):
@@ -29,13 +31,25 @@ def training_curves(scalars_json, output_png):
     left.set(title="Losses", xlabel="step", yscale="log")
     _series(right, [line for line in lines if "segm/AP" in line], SCORES, marker="o")
     right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
-    with replacing(output_png) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    pyplot.close(figure)
+    _finish(figure, (left, right), output_png)
+
+
+def compared_curves(runs, output_png):
+    """Draw several runs' losses and mask AP per epoch into one picture; `runs` is title → records as of `training_curves`."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    with matplotlib.rc_context({"text.parse_math": False}):  # the titles are names of folders
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+        for index, (title, lines) in enumerate(runs.items()):
+            steps, validations = [line for line in lines if "loss" in line], [line for line in lines if "segm/AP" in line]
+            _series(left, steps, dict(loss=title), color=f"C{index}")
+            if seen := validation_losses(lines):
+                left.plot(*zip(*seen, strict=True), "o--", color=f"C{index}")
+            _series(right, validations, {"segm/AP": title}, marker="o", color=f"C{index}")
+        left.set(title="Loss; dashed: of the validation", xlabel="step", yscale="log")
+        right.set(title="Mask AP of the validation", xlabel="epoch", ylim=(0, 1))
+        _finish(figure, (left, right), output_png)
 
 
 def validation_losses(lines):
@@ -78,8 +92,64 @@ def accuracy_against_time(plan_json, output_png):
     pyplot.close(figure)
 
 
+def _finish(figure, pair, output_png):
+    """Add grids and legends, and write the picture."""
+    from matplotlib import pyplot
+    for axes in pair:
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    with replacing(output_png) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    pyplot.close(figure)
+
+
 def _series(axes, lines, labels, **style):
     for key, label in labels.items():
         points = [(line["step"], line[key]) for line in lines if key in line]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, **style)
+
+
+def curves_svg(curves, xlabel, ylabel):
+    """Draw curves over [0, 1] × [0, 1], without any name in the picture: their legend is the page's.
+
+    Args:
+        curves: List of (xs, ys, colour as #rrggbb); the last one is drawn bold, over the others.
+        xlabel, ylabel: Of the axes.
+
+    Returns:
+        The picture as SVG text.
+    """
+    def draw(axes):
+        for xs, ys, colour in curves[:-1]:
+            axes.plot(xs, ys, color=colour, linewidth=1.2)
+        if curves:
+            axes.plot(*curves[-1][:2], color=curves[-1][2], linewidth=2.5)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+    return _svg(draw)
+
+
+def histogram_svg(groups, xlabel, ylabel):
+    """Draw numbers between 0 and 1 as stacked bars of a twentieth; `groups` are (numbers, label, colour as #rrggbb)."""
+    def draw(axes):
+        values, labels, colours = zip(*groups, strict=True)
+        axes.hist(values, bins=20, range=(0, 1), stacked=True, label=labels, color=colours)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
+        axes.legend()
+    return _svg(draw)
+
+
+def _svg(draw):
+    """What `draw(axes)` draws, as SVG whose text stays text; the same numbers give the same bytes."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "instseg", "font.size": 9}):
+        figure, axes = pyplot.subplots(figsize=(4.6, 3.4), layout="constrained")
+        draw(axes)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata=dict(Date=None))
+        pyplot.close(figure)
+    return text.getvalue()

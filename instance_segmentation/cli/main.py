@@ -20,6 +20,9 @@ VERBS = {
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",
+    "replay": "Repeat a training from its run.lock.yaml, and compare.",
+    "compare": "Put trainings side by side: metrics, settings that differ, curves.",
+    "card": "Write a model card from a training's run.lock.yaml.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
 ALIASES = {"quantize": "compress"}

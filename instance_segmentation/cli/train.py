@@ -34,6 +34,8 @@ def parser(work_dir=None):
                              "output folder, and starts from the beginning when there is none yet")
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
+    result.add_argument("--report", type=Path, metavar="FILE",
+                        help="evaluate the best checkpoint at the end, and write the .html file of eval.py --report")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
     result.add_argument("--batch-size", type=batch_size, metavar="N",
                         help="images per step, of each process; `auto`: the largest up to 64 that fits into memory (default: the "
