@@ -79,6 +79,7 @@ def write_report(path, result, scored, seconds, weights, files):
         files: As of `report.file_record`: the weights and the annotations.
     """
     shown, ranks, images = scored.shown(), ranked(scored), len(scored.evaluations["segm"].params.imgIds)
+    worst = ranks[:min(PICTURES, (len(ranks) + 1) // 2)]
     page = render(
         "report.html", title=f"{weights.name} on {spelled(images, 'image')}", metrics=result.metrics,
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"), classes=class_rows(result, scored), shown=shown,
@@ -86,8 +87,8 @@ def write_report(path, result, scored, seconds, weights, files):
         pr={kind: _image("svg+xml", pr_curves(evaluation, shown)) for kind, evaluation in scored.evaluations.items()},
         f1={kind: _image("svg+xml", f1_curves(matches, shown)) for kind, matches in scored.matches.items()},
         histogram=_image("svg+xml", score_histogram(scored)), matrix=matrix_rows(scored, shown), sizes=size_rows(result, scored),
-        worst=[picture_pair(scored, *rank) for rank in ranks[:PICTURES]],
-        best=[picture_pair(scored, *rank) for rank in reversed(ranks[PICTURES:][-PICTURES:])],
+        worst=[picture_pair(scored, *rank) for rank in worst],
+        best=[picture_pair(scored, *rank) for rank in reversed(ranks[len(worst):][-PICTURES:])],
         latency=latency(result, seconds), size_mp=result.size_mp, complexity_gflops=result.complexity_gflops,
         training=training(weights), command=provenance.command(), versions=provenance.versions(), machine=provenance.machine(),
         files=files)

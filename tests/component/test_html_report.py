@@ -66,7 +66,7 @@ def test_confusion_counts_every_object_and_detection_once(scored):
 
 def test_images_are_ranked_by_what_is_right_in_them(scored):
     counts = {image: count.tolist() for image, count in image_matches(scored.evaluations["segm"], 0.5).items()}
-    assert counts == {1: [1, 1, 1], 2: [0, 1, 1], 3: [0, 0, 0]}
+    assert counts == {1: [1, 2, 1], 2: [0, 1, 1], 3: [0, 0, 0]}  # a crowd of a excuses no c
     assert [image for image, _ in ranked(scored)] == [2, 1]  # the empty one is neither good nor bad
 
 

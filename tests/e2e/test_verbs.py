@@ -124,8 +124,9 @@ def test_black_image_is_a_normal_case(trained, exported, tmp_path):
     for weights in ("outputs/latest.pth", "export/model.xml"):
         assert eval_verb.main(["--load-weights", str(trained / weights), "--test-ann-files", str(tmp_path / "black.json"),
                                "--test-data-roots", str(tmp_path), "--save-metrics-to", str(tmp_path / "m.yaml"),
-                               "--num-workers", "0"], trained) == 0
+                               "--num-workers", "0", "--report", str(tmp_path / "report.html")], trained) == 0
         assert json.loads((tmp_path / "m.json").read_text())["metrics"]["segm/AP"] is None
+        assert "<b>–</b>mask AP" in (tmp_path / "report.html").read_text()
 
 
 def test_wrapper_runs_from_any_folder(trained, sample_data, tmp_path):
