@@ -125,6 +125,7 @@ def test_card(run, capsys):
     assert "3 epochs, batch 4, AdamW at 0.001, seed 7" in text and "after epoch 1" in text
     assert "| berry | 0.250 | 0.250 | 0.250 | 0.250 |" in text and "| berry | 1 | 1 |" in text
     assert r"| model\|x.xml, sha256 `abababababababab…` | 5 | 0.500 | – | 0.250 | 1.000 | 12.3 |" in text
+    assert "AP is coarse: berry, starfish, stone, washer." in text
     assert main.main(["card", str(run), "--metrics", str(run / "scalars.json")]) == 1
     assert "--metrics" in capsys.readouterr().err
 
