@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instance_segmentation.errors import MediaError
+from instance_segmentation.errors import MediaError, WeightsError
 from instance_segmentation.report import say, table
 
 
@@ -27,9 +27,10 @@ def benchmark(models, *, image=None, runs=15, profile=False, trust_checkpoint=Fa
     """
     from instance_segmentation.ir.speed import measure
     paths = [Path(model) for model in models]
-    contenders = [contender for path in paths for contender in _contenders(path, image, trust_checkpoint, len(paths) == 1)]
+    size = _common_size(paths)
+    contenders = [contender for path in paths for contender in _contenders(path, image, size, trust_checkpoint, len(paths) == 1)]
     timings = measure(contenders, runs)
-    tell(timings, f"{image or 'noise'}: {runs} runs each, taking turns")
+    tell(timings, f"{image or 'noise'}" + (f" at {size[0]}×{size[1]}" if size else "") + f": {runs} runs each, taking turns")
     for contender in contenders if profile else ():
         if contender.request:
             tell_layers(contender.name, contender.request)
@@ -45,11 +46,30 @@ def tell(timings, title):
     table(title, ("", "ms", "10–90 %", "faster", "images/s", "more", "MB"), rows)
 
 
-def _contenders(path, image, trust, alone):
+def _common_size(paths):
+    """(height, width) of the exported models' input, at which checkpoints run too; None when there are only checkpoints."""
+    sizes = {path: _input_size(path) for path in paths if path.suffix != ".pth"}
+    if len(set(sizes.values())) > 1:
+        raise WeightsError("these models take inputs of different size, so their times say nothing about each other: "
+                           + ", ".join(f"{path} {height}×{width}" for path, (height, width) in sizes.items())
+                           + ". Export them alike (export.py --input-size)")
+    return next(iter(sizes.values()), None)
+
+
+def _input_size(path):
+    if path.suffix == ".onnx":
+        from instance_segmentation.ir.onnx_session import read_onnx
+        return read_onnx(path)[1].input_size
+    from instance_segmentation.ir.info import read_ir
+    return read_ir(path)[1].input_size
+
+
+def _contenders(path, image, size, trust, alone):
     """Yield the ways to run a file; a checkpoint that is alone is followed by its IR."""
     if path.suffix == ".pth":
         from instance_segmentation.engine.network import load_network
         model = load_network(path, trust=trust)
+        model.input_size = size or model.input_size
         pixels = prepared(image, model.input_size)
         yield eager(model, pixels, path.stat().st_size / 1e6)
         if alone:

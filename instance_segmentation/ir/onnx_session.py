@@ -22,8 +22,11 @@ class OnnxSession:
             import onnxruntime
         except ImportError as error:
             raise MissingExtraError("onnx", "Running an ONNX model") from error
+        options = onnxruntime.SessionOptions()
+        # its threads otherwise keep the cores busy for a while after each image, waiting for the next
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            self.session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception class for each kind of damage, without a common base
             what = source if isinstance(source, (str, Path)) else "the model"
             raise WeightsError(f"{what}: ONNX Runtime cannot read it ({error}); export it again") from error

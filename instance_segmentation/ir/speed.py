@@ -49,17 +49,24 @@ def measure(contenders, runs, rounds=3):
 
     Args:
         contenders: Contenders.
-        runs: Calls of each; two more before them warm up.
+        runs: Timed calls of each. An untimed one precedes each: it brings the weights back into the caches, and meets threads of
+            the runtime before that still wait for work. A round that is not counted warms up.
         rounds: Streams of `runs` images of each, of which the median counts.
 
     Returns:
         A Timing per contender.
     """
-    seconds = np.array([[timed(contender.call) for contender in contenders] for _ in range(runs + 2)])[2:]
+    seconds = np.array([[second_call(contender.call) for contender in contenders] for _ in range(runs + 1)])[1:]
     rates = np.array([[runs / timed(lambda: contender.stream(runs)) for contender in contenders]  # noqa: B023
                       for _ in range(rounds)])
     return [Timing(contender.name, *np.percentile(1000 * column, [50, 10, 90]), rate, contender.size_mb)
             for contender, column, rate in zip(contenders, seconds.T, np.median(rates, 0), strict=True)]
+
+
+def second_call(call):
+    """Seconds that a call takes right after another one."""
+    call()
+    return timed(call)
 
 
 def timed(call):

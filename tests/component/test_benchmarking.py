@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from instance_segmentation.benchmarking import benchmark
-from instance_segmentation.errors import MediaError
+from instance_segmentation.errors import MediaError, WeightsError
 from instance_segmentation.ir.speed import Contender, measure
 from tests.component.speaking import photo_like, speaking_network
 
@@ -38,10 +38,17 @@ def test_contenders_take_turns():
     order = []
     contenders = [Contender(name, lambda name=name: order.append(name), lambda count: None) for name in "ab"]
     timings = measure(contenders, 3)
-    assert order == ["a", "b"] * 5  # two rounds are not counted
+    assert order == ["a", "a", "b", "b"] * 4  # a round is not counted, nor is the first call of each turn
     assert [item.name for item in timings] == ["a", "b"] and np.isnan(timings[0].size_mb)
 
 
 def test_unreadable_photo_is_named(exported, tmp_path):
     with pytest.raises(MediaError, match="no.jpg"):
         benchmark([exported], image=tmp_path / "no.jpg")
+
+
+def test_models_of_different_size_are_not_compared(exported, tmp_path):
+    from instance_segmentation.ir.export import write_ir
+    other = write_ir(speaking_network(["a", "b"], (64, 64)), tmp_path / "other", origin=dict(precision="FP32")).path
+    with pytest.raises(WeightsError, match=r"64×96.*64×64.*--input-size"):
+        benchmark([exported, other])
