@@ -22,6 +22,7 @@ from instance_segmentation.runs import read_run
 SHOWN = 60  # classes of the curves and the confusion matrix, those with the most objects: their number squared is the file's size
 PICTURES, SIDE_PX, JPEG = 4, 480, 80  # best and worst images, their longer side, their quality: some 30 kB each
 FALLBACK_THRESHOLD = 0.5  # where no detection is a hit, so that no threshold is better than another
+ALL_COLOUR = "#000000"
 TITLES = dict(bbox="boxes", segm="masks")
 
 
@@ -32,14 +33,13 @@ class Scored:
     Attributes:
         classes: Names in the order of the categories.
         evaluations, matches: `bbox` and `segm` → COCOeval, and what `class_matches` reads from it.
-        threshold: Score of the best F1 at mask IoU 0.5, from which the report counts and draws detections.
-        of_class: An `ir.thresholds.Threshold` per class, None without a hit.
+        together, of_class: An `ir.thresholds.Threshold` for all classes, and one per class; None without a hit.
     """
 
     classes: tuple
     evaluations: dict
     matches: dict
-    threshold: float
+    together: object
     of_class: list
 
     @classmethod
@@ -47,8 +47,12 @@ class Scored:
         """Read two COCOevals that `coco_metrics` has computed."""
         evaluations = dict(bbox=boxes, segm=masks)
         matches = {kind: class_matches(evaluation) for kind, evaluation in evaluations.items()}
-        together, of_class = thresholds(matches["segm"])
-        return cls(tuple(classes), evaluations, matches, together.score if together else FALLBACK_THRESHOLD, of_class)
+        return cls(tuple(classes), evaluations, matches, *thresholds(matches["segm"]))
+
+    @property
+    def threshold(self):
+        """Score of the best F1 at mask IoU 0.5, from which the report counts and draws detections."""
+        return self.together.score if self.together else FALLBACK_THRESHOLD
 
     @property
     def objects(self):
@@ -96,11 +100,13 @@ def write_report(path, result, scored, seconds, weights, files):
 
 
 def class_rows(result, scored):
-    """One dict per class for the table, in label order."""
+    """One dict per class for the table, in label order, and one for all together."""
     keys = ("segm/AP", "segm/AP50", "bbox/AP", "bbox/AP50")
-    return [dict(name=name, colour=_colour(label), objects=objects, best=best,
+    rows = [dict(name=name, colour=_colour(label), objects=objects, best=best,
                  ap=[result.metrics[f"{key}/{name}"] for key in keys])
             for label, (name, objects, best) in enumerate(zip(scored.classes, scored.objects, scored.of_class, strict=True))]
+    return [*rows, dict(name="all", colour=ALL_COLOUR, objects=sum(scored.objects), best=scored.together,
+                        ap=[result.metrics[key] for key in keys])]
 
 
 def pr_curves(evaluation, shown):
@@ -108,7 +114,7 @@ def pr_curves(evaluation, shown):
     precision, recalls = evaluation.eval["precision"][0, :, :, 0, -1], evaluation.params.recThrs
     known = [label for label in range(precision.shape[1]) if precision[:, label].max() > -1]
     curves = [(recalls, precision[:, label], _colour(label)) for label in shown if label in known]
-    return curves_svg([*curves, (recalls, precision[:, known].mean(1), "#000000")] if known else [], "recall", "precision")
+    return curves_svg([*curves, (recalls, precision[:, known].mean(1), ALL_COLOUR)] if known else [], "recall", "precision")
 
 
 def f1_curves(matches, shown):
@@ -116,7 +122,7 @@ def f1_curves(matches, shown):
     scores, (sure, hits, objects) = np.linspace(0, 1, 101), zip(*matches, strict=True)
     together = np.concatenate(sure), np.concatenate(hits), sum(objects)
     curves = [(scores, f1_at(scores, *matches[label]), _colour(label)) for label in shown if matches[label][2]]
-    return curves_svg([*curves, (scores, f1_at(scores, *together), "#000000")], "score from which detections count", "F1")
+    return curves_svg([*curves, (scores, f1_at(scores, *together), ALL_COLOUR)], "score from which detections count", "F1")
 
 
 def score_histogram(scored):
