@@ -62,7 +62,7 @@ def test_one_of_them_writes_and_the_result_comes_back(uninterrupted):
     output = uninterrupted.output
     assert uninterrupted.result.latest == output / "latest.pth" and (output / "curves.png").is_file()
     lock = read_lock(output)
-    assert lock["flags"]["nproc_per_node"] == 2 and "pytest" in lock["command"]  # what the user typed, not what was started for it
+    assert lock["flags"]["nproc_per_node"] == 2 and "pytest" in lock["command"]  # what the user typed
     assert len(list(output.glob("*/*.log"))) == 1 and len(scalars(output)) == 8 + 2
     assert not (output / ".results").exists()
 
