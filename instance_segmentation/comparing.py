@@ -30,7 +30,10 @@ def compare(runs, *, save_picture_to="compare.png"):
     titles = [f"{index}: {run.name}" for index, run in enumerate(runs, 1)]
     tell_metrics(runs, titles)
     differing = differing_settings([run.lock or {} for run in runs])
-    table("", ("differs", *titles), [(name, *map(_short, values)) for name, values in differing.items()])
+    if differing:
+        table("", ("differs", *titles), [(name, *map(_short, values)) for name, values in differing.items()])
+    elif all(run.lock for run in runs):
+        say("Settings", "are the same in all")
     for run in runs:
         if not run.lock:
             say("", f"{run.folder} has no run.lock.yaml: an earlier version trained it, and its settings are not known")
@@ -43,7 +46,7 @@ def tell_metrics(runs, titles):
     """Print what each run's best validation measured; classes that only some of them know are `–` in the others."""
     bests = [run.best or {} for run in runs]
     classes = dict.fromkeys(key for best in bests for key in best if key.startswith("segm/AP/"))
-    rows = [("best epoch", *(best.get("step", "–") for best in bests)), ("epochs", *(len(run.validations) for run in runs))]
+    rows = [("best epoch", *(best.get("step", "–") for best in bests)), ("validations", *(len(run.validations) for run in runs))]
     rows += [(key, *(number(best.get(key)) for best in bests)) for key in (*METRICS, *classes)]
     table("", ("", *titles), rows)
 

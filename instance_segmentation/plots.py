@@ -39,17 +39,17 @@ def compared_curves(runs, output_png):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    with matplotlib.rc_context({"text.parse_math": False}):  # the titles are names of folders
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-        for index, (title, lines) in enumerate(runs.items()):
-            steps, validations = [line for line in lines if "loss" in line], [line for line in lines if "segm/AP" in line]
-            _series(left, steps, dict(loss=title), color=f"C{index}")
-            if seen := validation_losses(lines):
-                left.plot(*zip(*seen, strict=True), "o--", color=f"C{index}")
-            _series(right, validations, {"segm/AP": title}, marker="o", color=f"C{index}")
-        left.set(title="Loss; dashed: of the validation", xlabel="step", yscale="log")
-        right.set(title="Mask AP of the validation", xlabel="epoch", ylim=(0, 1))
-        _finish(figure, (left, right), output_png)
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    for index, (title, lines) in enumerate(runs.items()):
+        style = dict(color=f"C{index}")
+        label = title.replace("$", r"\$")  # names of folders are no formulas
+        _series(left, [line for line in lines if "loss" in line], dict(loss=label), **style)
+        if seen := validation_losses(lines):
+            left.plot(*zip(*seen, strict=True), "o--", **style)
+        _series(right, [line for line in lines if "segm/AP" in line], {"segm/AP": label}, marker="o", **style)
+    left.set(title="Loss; dashed: of the validation", xlabel="step", yscale="log")
+    right.set(title="Mask AP of the validation", xlabel="epoch", ylim=(0, 1))
+    _finish(figure, (left, right), output_png)
 
 
 def validation_losses(lines):

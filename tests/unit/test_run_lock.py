@@ -146,6 +146,8 @@ def test_compare_shows_what_differs_and_draws(run, tmp_path, capsys):
     assert re.search(r"settings.learning_rate +0.001 +0.01", text) and re.search(r"flags.ema +– +True", text)
     assert re.search(r"segm/AP/washer +0.250 +0.250", text) and "batch_size" not in text
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert main.main(["compare", str(run), str(run), "--save-picture-to", str(tmp_path / "c.png")]) == 0
+    assert "are the same in all" in capsys.readouterr().out
     assert main.main(["compare", str(run)]) == 1 and "two or more" in capsys.readouterr().err
 
 
