@@ -7,7 +7,7 @@ from instance_segmentation.cli import run
 
 EXAMPLE = """examples:
   instseg replay my_work/outputs
-  instseg replay my_work/outputs --save-checkpoints-to /tmp/again --accept-changes
+  instseg replay my_work/outputs --save-checkpoints-to again --accept-changes
 """
 
 
