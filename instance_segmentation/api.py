@@ -5,9 +5,11 @@
     list_templates, find_template      what there is to choose from
     zoo_models, choose_models, download   models of other tools
     demo, load_model                   run a model on images and videos; get it as a function
+    tune                               search for a better recipe
     plan                               weigh an export's accuracy against its time
     benchmark, profile, complexity     time models side by side, by layer; count operations
     find_dataset                       a data set by its name
+    check_data, import_data            examine and repair a data set; make COCO of other formats
     check_ir                           explain an exported model, and say who can run it
     replay, compare, card              repeat a training; put several side by side; describe a model
     quickstart                         all of it on sample data
@@ -23,7 +25,9 @@ HOMES = {
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
     "demo": "demo", "load_model": "inference.model", "find_dataset": "named_data",
     "TrainResult": "training", "train": "training",
+    "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",
+    "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",

@@ -9,6 +9,8 @@ from instance_segmentation.processes import launcher
 from instance_segmentation.report import progress, say, say_data
 from instance_segmentation.starting import SAME_RUN, find_start
 
+NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
+
 
 def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
             resume_from=None, epochs=None, batch_size=None, base_learning_rate=None, save_checkpoints_to=None,
@@ -36,7 +38,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
         config: Another model.py than the work dir's.
         tile, overlap: Train on tiles of this many pixels that overlap by this share; None: on whole images.
         recipe: Arguments of `engine.recipe.set_recipe`: augment, balance_classes, no_flip, normalisation, frozen_stages,
-            norm_eval, accumulate, clip_grad, ema, early_stop, save_every_minutes, max_rollbacks, precision.
+            norm_eval, accumulate, clip_grad, ema, early_stop, save_every_minutes, max_rollbacks, precision, search.
 
     Returns:
         The Config and the output folder.
@@ -114,7 +116,7 @@ def _for_checkpoints(cfg, template, settings, cut):
     return dict(template=template.name, classes=list(settings["classes"]), input_size=list(cfg.input_size),
                 start=settings["start"], batch_size=cfg.train_dataloader.batch_size, version=__version__,
                 **{name: settings.get(name) for name in SAME_RUN}, tile=list(cut) if cut else None,
-                config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
 
 
 def _describe_device():

@@ -16,8 +16,9 @@ from instance_segmentation.templates.workdir import template_root
 
 NAME = "run.lock.yaml"
 HEADER = "# What this run was made of. `instseg replay FOLDER` repeats it, `instseg card FOLDER` describes it.\n"
-PATHS = ("train_ann_files", "train_data_roots", "val_ann_files", "val_data_roots", "load_weights", "resume_from", "config",
-         "tensorboard_dir")
+PATHS = ("train_ann_files", "train_data_roots", "val_ann_files", "val_data_roots", "config", "tensorboard_dir")
+BEGINNINGS = ("load_weights", "resume_from")
+NOT_REPEATED = (*BEGINNINGS, "save_checkpoints_to", "search")  # a search's trial is repeated as a training of its own
 
 
 def write_lock(work, flags, cfg):
@@ -29,12 +30,8 @@ def write_lock(work, flags, cfg):
         cfg: The run's Config, ready to train.
     """
     output, optimizer = Path(cfg.work_dir), cfg.optim_wrapper.optimizer
-    flags = _plain_flags(flags) | dict(batch_size=cfg.train_dataloader.batch_size, seed=cfg.randomness.seed)
-    weights = file_record(cfg.load_from) if cfg.load_from else None
-    if cfg.resume and (earlier := read_lock(Path(cfg.load_from).parent)):  # the run goes on: it began where that one began
-        weights = earlier["weights"]
-        flags = {key: value for key, value in flags.items() if key != "resume_from"}
-        flags.update({key: value for key, value in earlier["flags"].items() if key in ("load_weights", "resume_from")})
+    weights, origin = _origin(cfg)
+    flags = _plain_flags(flags) | origin | dict(batch_size=cfg.train_dataloader.batch_size, seed=cfg.randomness.seed)
     settings = dict(epochs=cfg.train_cfg.max_epochs, batch_size=flags["batch_size"], optimizer=optimizer.type,
                     learning_rate=optimizer.lr, input_size=list(cfg.input_size), seed=flags["seed"],
                     classes=list(cfg.instseg.classes))
@@ -43,6 +40,19 @@ def write_lock(work, flags, cfg):
                    data=describe_data(flags), weights=weights, flags=flags, settings=settings,
                    versions=provenance.versions(), machine=provenance.machine())
     write_text(output / NAME, HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000))
+
+
+def _origin(cfg):
+    """The record of the weights that a run began with, and the flag that names them.
+
+    A run that goes on began where its lock says; without one, at the checkpoint that it goes on from.
+    """
+    if not cfg.load_from:
+        return None, {}
+    earlier = read_lock(Path(cfg.load_from).parent) if cfg.resume else None
+    if earlier:
+        return earlier["weights"], {key: value for key, value in earlier["flags"].items() if key in BEGINNINGS}
+    return file_record(cfg.load_from), {"resume_from" if cfg.resume else "load_weights": os.path.abspath(cfg.load_from)}
 
 
 def read_lock(folder):
@@ -65,7 +75,7 @@ def read_lock(folder):
 
 def _plain_flags(flags):
     """Flags that were given, as YAML holds them: absolute paths; config values as Python writes them, which tells tuples."""
-    plain = {key: value for key, value in flags.items() if value is not None and key != "save_checkpoints_to"}
+    plain = {key: value for key, value in flags.items() if value is not None and key not in NOT_REPEATED}
     for key in filter(plain.get, PATHS):
         value = plain[key]
         plain[key] = [os.path.abspath(item) for item in value] if isinstance(value, (list, tuple)) else os.path.abspath(value)

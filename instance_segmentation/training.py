@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 from socket import gethostname
 
-from instance_segmentation.errors import TrainingError
+from instance_segmentation.errors import DiskFullError, TrainingError
 from instance_segmentation.preparing import prepare
 from instance_segmentation.processes import from_first, joined, launch, launcher
 from instance_segmentation.report import say
@@ -136,7 +136,7 @@ def _finish(runner, work, output):
 def as_training_error(error, batch_size, output):
     """Say what to do about an exhausted memory or disk; any other error is our bug and keeps its traceback."""
     if is_full_disk(error):
-        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room "
+        return DiskFullError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room "
                              "and continue with --resume-from auto")
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a "

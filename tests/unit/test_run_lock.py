@@ -45,8 +45,8 @@ def run(made, tmp_path):
     output.mkdir()
     (output / "start.pth").write_bytes(b"weights")
     flags = dict(train_ann_files=[data / "train.json"], train_data_roots=[data / "train"], val_ann_files=[data / "val.json"],
-                 val_data_roots=[data / "val"], load_weights=output / "start.pth", batch_size="auto", seed=None, num_workers=0,
-                 norm_eval=False, save_checkpoints_to=output, cfg_options=CFG_OPTIONS)
+                 val_data_roots=[data / "val"], load_weights=output / "start.pth", resume_from="auto", batch_size="auto",
+                 seed=None, num_workers=0, norm_eval=False, save_checkpoints_to=output, cfg_options=CFG_OPTIONS)
     write_lock(work, flags, config(output, load_from=str(output / "start.pth")))
     records = [dict(loss=2.0, lr=0.1, step=1), *({f"{key}{of}": value for key in ("segm/AP", "segm/AP50", "bbox/AP", "bbox/AP50")
                                                   for of in ("", *(f"/{name}" for name in CLASSES))} | dict(step=step)
@@ -60,7 +60,8 @@ def test_flags_come_back_as_they_were(run):
     options = as_options(lock["flags"])
     assert options["cfg_options"] == CFG_OPTIONS and type(options["cfg_options"]["train_dataloader.scales"][0]) is tuple
     assert (options["batch_size"], options["seed"], options["num_workers"], options["norm_eval"]) == (4, 7, 0, False)
-    assert options["load_weights"] == str(run / "start.pth") and "save_checkpoints_to" not in options
+    assert options["load_weights"] == str(run / "start.pth")
+    assert not options.keys() & {"save_checkpoints_to", "resume_from"}  # there was nothing to resume
     assert lock["settings"]["learning_rate"] == 0.001 and lock["versions"]["python"].count(".") == 2
     assert differences(lock, open_workdir(run.parent)) == []
 
@@ -72,6 +73,16 @@ def test_a_resumed_run_began_where_the_first_one_did(run):
     lock = read_lock(run)
     assert lock["weights"]["name"] == "start.pth" and lock["flags"]["load_weights"] == str(run / "start.pth")
     assert "resume_from" not in lock["flags"]
+
+
+def test_a_run_resumed_from_an_unlocked_one_begins_there(run):
+    flags = as_options(read_lock(run)["flags"]) | dict(resume_from=run / "latest.pth")
+    (run / "latest.pth").write_bytes(b"later")
+    (run / "run.lock.yaml").unlink()
+    write_lock(open_workdir(run.parent), flags, config(run, resume=True, load_from=str(run / "latest.pth")))
+    lock = read_lock(run)
+    assert (lock["weights"]["name"], lock["flags"]["resume_from"]) == ("latest.pth", str(run / "latest.pth"))
+    assert "load_weights" not in lock["flags"]
 
 
 def spoil(path):
