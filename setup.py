@@ -44,6 +44,7 @@ EXTRAS = {
         "onedl-mmcv==2.3.6",
         "onedl-mmdetection==3.5.1",
         "faster-coco-eval>=1.6,<2",
+        "jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",
         "shapely>=2.0,<3",
         "tensorboard>=2.18,<3",
@@ -70,6 +71,7 @@ setup(
     package_data={
         TEMPLATES: ["*.yaml", "**/*.yaml", "**/*.py", "**/*.md"],
         "instance_segmentation.templates": ["scaffold/*", "scripts/*"],  # copied out, not imported
+        "instance_segmentation.pages": ["*.html", "*.md"],
     },
     install_requires=BASE,
     extras_require=EXTRAS,

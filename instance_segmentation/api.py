@@ -16,6 +16,7 @@
     split_coco, combine_coco, coco_stats, crop_coco   COCO files before training
     create_script                      a script to read and change; what it calls:
     read_label, image_root, make_workspace, save_weights, write_train_stats, write_test_stats, find_objects
+    replay, compare, card              repeat a training; put several side by side; describe a model
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -43,6 +44,7 @@ HOMES = {
     "create_script": "creating", "image_root": "layouts",
     **dict.fromkeys(("find_objects", "make_workspace", "read_label", "save_weights", "write_test_stats", "write_train_stats"),
                     "scripting"),
+    "replay": "replaying", "compare": "comparing", "card": "model_card",
     "quickstart": "quickstart",
 }
 __all__ = list(HOMES)

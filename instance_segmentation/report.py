@@ -28,6 +28,14 @@ def say(title, text=""):
     console().print(text, markup=False)
 
 
+def say_data(**splits):
+    """Print what each split holds, and every note about what was dropped or mended."""
+    say("Data", " · ".join(f"{name} {annotations.summary()}" for name, annotations in splits.items()))
+    for name, annotations in splits.items():
+        for note in annotations.notes:
+            say("", f"{name}: {note}")
+
+
 @contextlib.contextmanager
 def progress(title):
     """Yield a callback (done, total or None) for work that may be long: a bar on a terminal, a line every 30 s otherwise."""

@@ -26,6 +26,9 @@ VERBS = {
     "check-ir": "Explain any exported model, and say which programs can run it.",
     "create": "Write a short script that trains and finds objects, to read and to change.",
     "coco": "Split, combine, count and crop COCO files.",
+    "replay": "Repeat a training from its run.lock.yaml, and compare.",
+    "compare": "Put trainings side by side: metrics, settings that differ, curves.",
+    "card": "Write a model card from a training's run.lock.yaml.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
 ALIASES = {"quantize": "compress", **{f"coco-{word}": f"coco {word}" for word in ("split", "combine", "stats", "crop")}}  # cvtk's

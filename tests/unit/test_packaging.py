@@ -92,7 +92,7 @@ def wheel(repo, tmp_path_factory):
 
 def test_wheel_holds_what_the_tree_holds(repo, wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    kept = {".py", ".yaml", ".md"}
+    kept = {".py", ".yaml", ".md", ".html"}
     code = {path.relative_to(repo).as_posix() for path in (repo / "instance_segmentation").rglob("*")
             if path.suffix in kept}
     templates = {f"instance_segmentation/{path.relative_to(repo).as_posix()}"
