@@ -27,7 +27,7 @@ def parse():
     parser.add_argument("-m", "--model", type=Path, required=True, help=".xml")
     parser.add_argument("-i", "--input", type=Path, help="a folder of images; drawn ones without it")
     parser.add_argument("-t", "--prob_threshold", type=float, help="default: the model's own")
-    parser.add_argument("--images", type=int, default=100, help="per round of the throughput, 0 leaves it and the speeds out (default 100)")
+    parser.add_argument("--images", type=int, default=100, help="per round; 0: memory only (default 100)")
     parser.add_argument("--memory-images", type=int, default=2000, help="0 leaves the memory out (default 2000)")
     return parser.parse_args()
 
