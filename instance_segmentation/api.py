@@ -7,9 +7,11 @@
     load_model, LoadOptions            get a model as a function: image in, Prediction out
     demo                               run it on images, videos and cameras; show, save and measure
     predict, merge_predictions         run it on a folder or a COCO file; COCO JSON, counts, pictures and crops
+    tune                               search for a better recipe
     plan                               weigh an export's accuracy against its time
     benchmark, profile, complexity     time models side by side, by layer; count operations
     find_dataset                       a data set by its name
+    check_data, import_data            examine and repair a data set; make COCO of other formats
     check_ir                           explain an exported model, and say who can run it
     quickstart                         all of it on sample data
 
@@ -26,7 +28,9 @@ HOMES = {
     "demo": "demo", "find_dataset": "named_data",
     "merge_predictions": "predicting", "predict": "predicting",
     "TrainResult": "training", "train": "training",
+    "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",
+    "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",

@@ -6,6 +6,7 @@
     ├── WeightsError       a checkpoint or a download cannot be used
     │   └── DownloadError  the file could not be fetched whole and verified
     ├── TrainingError      training started and could not go on
+    │   └── DiskFullError  there is no room for its files
     ├── ExportError        the network cannot be exported, or the exported one disagrees with the checkpoint
     ├── MediaError         an image, video or camera cannot be read or written
     └── MissingExtraError  the command needs packages of an extra that is not installed
@@ -34,6 +35,10 @@ class DownloadError(WeightsError):
 
 class TrainingError(InstSegError):
     """Training began and had to stop."""
+
+
+class DiskFullError(TrainingError):
+    """No space is left for a training's files; what was saved last is whole."""
 
 
 class ExportError(InstSegError):

@@ -26,7 +26,7 @@ from instance_segmentation.training import say_data
 
 EXPORTED = (".xml", ".bin", ".onnx")
 LOWEST_SCORE = 0.05  # the templates' score_thr
-ANY_TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"  # they all read images in the same way
+ANY_TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"  # resizing apart, they all read images in the same way
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,8 @@ def _packaged_config():
 
 def allow_detections(model, number):
     """Let a checkpoint's network give at least that many detections per image; an exported graph cannot be told."""
-    if hasattr(model, "roi_head"):
-        limits = model.roi_head.test_cfg
-        limits.max_per_img = max(limits.max_per_img, number)
+    if head := getattr(model, "roi_head", getattr(model, "bbox_head", None)):
+        head.test_cfg.max_per_img = max(head.test_cfg.max_per_img, number)
 
 
 def detect(model, cfg, annotations):

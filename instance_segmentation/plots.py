@@ -1,6 +1,7 @@
 """Numbers in, PNG out: the only place that imports matplotlib."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 
 from instance_segmentation.writing import replacing
@@ -75,6 +76,38 @@ def accuracy_against_time(plan_json, output_png):
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(output_png, dpi=110)
+    pyplot.close(figure)
+
+
+def search_trials(trials_json, output_png):
+    """Draw the segm AP of a search's trials: in their order, and over the learning rate.
+
+    Args:
+        trials_json: As `instseg tune` writes it: a list of trials, each with its number `trial`, `base_learning_rate`, `epochs`,
+            `augment`, `segm_ap` (None where there is none) and `state`: complete, pruned or fail.
+        output_png: The picture.
+    """
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    trials = [trial for trial in json.loads(Path(trials_json).read_text(encoding="utf-8")) if trial["segm_ap"] is not None]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    left.step([trial["trial"] for trial in complete], list(accumulate((trial["segm_ap"] for trial in complete), max)),
+              where="post", color="0.6", label="best so far")
+    for augment in dict.fromkeys(trial["augment"] for trial in trials):
+        own = [trial for trial in trials if trial["augment"] == augment]
+        style = dict(s=[10 + 4 * trial["epochs"] for trial in own], label=augment,
+                     edgecolors=["none" if trial["state"] == "complete" else "k" for trial in own])
+        for axes, key in ((left, "trial"), (right, "base_learning_rate")):
+            axes.scatter([trial[key] for trial in own], [trial["segm_ap"] for trial in own], **style)
+    left.set(title="Framed: pruned or failed; larger: more epochs", xlabel="trial", ylabel="segm AP of the best epoch")
+    left.legend()
+    right.set(xlabel="learning rate", xscale="log")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    with replacing(output_png) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     pyplot.close(figure)
 
 

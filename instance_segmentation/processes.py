@@ -1,5 +1,6 @@
 """One training in several processes: start them here or be started by torchrun or srun, and let the first one speak for all."""
 
+import ctypes
 import logging
 import os
 import pickle
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from instance_segmentation.errors import InstSegError, MissingExtraError, TrainingError
 
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SHUTDOWN_S = 600  # Ctrl-C: for the step that is being taken, and for saving it
 
 
@@ -45,7 +47,7 @@ def launch(number, work_dir, options):
         from torch.distributed.launcher.api import LaunchConfig, elastic_launch
     except ImportError as error:
         raise MissingExtraError("train", "Training") from error
-    if options["gpu_num"] > device_count():
+    if options["gpu_num"] > max(device_count(), 1):  # one that is not there is the CPU
         raise TrainingError(f"--gpu-num {number}: there are {device_count()} GPUs here; pass that number, or --gpu-num 0 "
                             "--nproc-per-node N for N processes on the CPU")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it reports what we say in our own words
@@ -124,10 +126,17 @@ def from_first(make):
     return box[0]
 
 
+def end_with_parent():
+    """On Linux, be killed when the process that started this one dies: it may be started again, and would train beside us."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(folder):
     """Be one of the processes that `launch` started; returns the exit code."""
     from instance_segmentation.training import train
     folder, rank = Path(folder), os.environ["RANK"]
+    end_with_parent()
     work_dir, options = pickle.loads((folder / "call").read_bytes())
     try:
         result = train(work_dir, **options)

@@ -9,7 +9,7 @@ from socket import gethostname
 
 from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations, tiled
-from instance_segmentation.errors import TrainingError
+from instance_segmentation.errors import DiskFullError, TrainingError
 from instance_segmentation.processes import from_first, joined, launch, launcher
 from instance_segmentation.report import progress, say
 from instance_segmentation.starting import SAME_RUN, find_start
@@ -17,6 +17,7 @@ from instance_segmentation.templates.workdir import open_workdir
 
 # How torch says it: CUDA; its CPU allocator; a loader's process that the kernel ended; one whose shared memory is full
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed", "Bus error")
+NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
         config: Another model.py than the work dir's.
         tile, overlap: Train on tiles of this many pixels that overlap by this share; None: on whole images.
         recipe: Arguments of `engine.recipe.set_recipe`: augment, balance_classes, no_flip, normalisation, frozen_stages,
-            norm_eval, accumulate, clip_grad, ema, early_stop, save_every_minutes, max_rollbacks, precision.
+            norm_eval, accumulate, clip_grad, ema, early_stop, save_every_minutes, max_rollbacks, precision, search.
 
     Returns:
         The Config and the output folder.
@@ -142,7 +143,7 @@ def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_
                        start=recipe_name, batch_size=cfg.train_dataloader.batch_size, version=__version__,
                        **{name: recipe.get(name) for name in SAME_RUN},
                        tile=list(cut) if cut else None,
-                       config=dict(model=cfg.model.to_dict(), input_size=list(cfg.input_size)))
+                       config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
     if not start.resumed:
         start = start.set_aside(output)
     cfg.update(trust_checkpoint=trust_checkpoint, resume=start.resumed, load_from=str(start.weights) if start.weights else None,
@@ -220,7 +221,7 @@ def describe_device():
 def as_training_error(error, batch_size, output):
     """Say what to do about an exhausted memory or disk; any other error is our bug and keeps its traceback."""
     if is_full_disk(error):
-        return TrainingError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room "
+        return DiskFullError(f"{output}: the disk is full ({error}). latest.pth is as it was saved last, and whole; make room "
                              "and continue with --resume-from auto")
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return TrainingError(f"memory is exhausted with --batch-size {batch_size}; pass a smaller one, --batch-size auto, a "

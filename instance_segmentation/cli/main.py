@@ -9,7 +9,10 @@ from instance_segmentation import __version__
 VERBS = {
     "ls": "List the templates, with size, speed and published accuracy.",
     "new": "Make a work dir from a template.",
+    "check-data": "Examine a data set before training, and write a repaired copy.",
+    "import-data": "Make COCO of VOC, YOLO, labelme or CVAT annotations.",
     "train": "Fine-tune a work dir's network on your classes.",
+    "tune": "Search for the learning rate, epochs and augmentation that find most.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
     "export": "Export a checkpoint to OpenVINO and check that both agree.",
     "convert_to_onnx": "Write a template's or a work dir's network as ONNX.",

@@ -14,6 +14,8 @@ from instance_segmentation.cli.options import (
     verb_parser,
 )
 
+AUGMENTATIONS = ("none; light: sizes and mirroring; colour: light and other colours; copy-paste: light and objects of other "
+                 "images; mosaic: four images in one; heavy: all of these")
 EXAMPLE = """example:
   python train.py --load-weights snapshot.pth \\
       --train-ann-files data/train.json --train-data-roots data/train \\
@@ -25,42 +27,47 @@ def parser(work_dir=None):
     """Build the argument parser; defaults that a template decides are None here."""
     result = verb_parser("train", work_dir, "Fine-tune on your classes. Writes latest.pth, best.pth (by segm AP), curves.png, "
                          "scalars.json and TensorBoard events.", EXAMPLE)
-    add_data(result, "train")
-    add_data(result, "val")
-    add_classes(result, "classes to learn, in label order (default: all categories of the first training file)")
-    add_weights(result, "checkpoint to start from; heads of another class count start fresh", required=False)
+    add_run(result)
     result.add_argument("--resume-from", type=Path, metavar="FILE",
                         help="continue this checkpoint's training exactly where it was saved; `auto` takes latest.pth of the "
                              "output folder, and starts from the beginning when there is none yet")
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
+    result.add_argument("--base-learning-rate", type=float, metavar="RATE",
+                        help="taken as it is (default: the template's, scaled to the images per update)")
     result.add_argument("--batch-size", type=batch_size, metavar="N",
                         help="images per step, of each process; `auto`: the largest up to 64 that fits into memory (default: the "
                              "template's)")
-    result.add_argument("--base-learning-rate", type=float, metavar="RATE",
-                        help="taken as it is (default: the template's, scaled to the images per update)")
-    result.add_argument("--gpu-num", type=int, metavar="N",
-                        help="GPUs, with one process for each; 0 is CPU (default: the template's, or CPU without a GPU)")
-    result.add_argument("--nproc-per-node", type=positive, metavar="N", help="with --gpu-num 0: processes that share the CPU")
-    add_input_size(result)
-    add_tiles(result, "small objects: train on tiles of this side (validation merges them); the checkpoint remembers it")
-    result.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
-    result.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
-    add_cfg_options(result)
-    add_recipe(result)
+    recipe = add_recipe(result)
+    recipe.add_argument("--augment", metavar="NAME", help=f"{AUGMENTATIONS} (default: the template's, light)")
+    recipe.add_argument("--early-stop", type=positive, metavar="PATIENCE",
+                        help="end after this many epochs without a better segm AP")
     add_safety(result)
     result.add_argument("--config", type=Path, help=argparse.SUPPRESS)  # another model.py than the work dir's
     return result
 
 
+def add_run(parser):
+    """Add data, start and machine, which a search takes too."""
+    add_data(parser, "train")
+    add_data(parser, "val")
+    add_classes(parser, "classes to learn, in label order (default: all categories of the first training file)")
+    add_weights(parser, "checkpoint to start from; heads of another class count start fresh", required=False)
+    parser.add_argument("--gpu-num", type=int, metavar="N",
+                        help="GPUs, with one process for each; 0 is CPU (default: the template's, or CPU without a GPU)")
+    parser.add_argument("--nproc-per-node", type=positive, metavar="N", help="with --gpu-num 0: processes that share the CPU")
+    add_input_size(parser)
+    add_tiles(parser, "small objects: train on tiles of this side (validation merges them); the checkpoint remembers it")
+    parser.add_argument("--keep-empty", action="store_true", help="train on images without objects too, as negatives")
+    parser.add_argument("--num-workers", type=int, metavar="N", help="data loading processes (default: the template's)")
+    add_cfg_options(parser)
+
+
 def add_recipe(parser):
-    """Add what changes how the network learns."""
+    """Add what changes how the network learns, and return the group; what a search decides itself is not in it."""
     group = parser.add_argument_group("recipe")
-    group.add_argument("--augment", metavar="NAME",
-                       help="none; light: sizes and mirroring; colour: light and other colours; copy-paste: light and objects of "
-                            "other images; mosaic: four images in one; heavy: all of these (default: the template's, light)")
     group.add_argument("--balance-classes", action="store_true", help="show images of rare classes more often")
     group.add_argument("--no-flip", action="store_true", help="never mirror images, for classes like left and right hand")
     group.add_argument("--normalisation", metavar="NAME",
@@ -75,11 +82,10 @@ def add_recipe(parser):
                        help="do not train the first N stages of the backbone (default: the template's)")
     group.add_argument("--ema", action="store_true",
                        help="validate and keep the running average of the weights, over about a tenth of the training")
-    group.add_argument("--early-stop", type=positive, metavar="PATIENCE",
-                       help="end after this many epochs without a better segm AP")
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16"),
                        help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it "
                             "(default: the template's, auto)")
+    return group
 
 
 def add_safety(parser):

@@ -4,8 +4,8 @@ The files users have differ in ways that train a wrong network in silence (categ
 polygons …). Everything after this package sees one normal form only, described by `Annotations`.
 """
 
-from instance_segmentation.coco.reading import category_names, read_annotations
+from instance_segmentation.coco.reading import category_names, read_annotations, salvage_annotations
 from instance_segmentation.coco.record import Annotations
 from instance_segmentation.coco.tiles import tiled
 
-__all__ = ["Annotations", "category_names", "read_annotations", "tiled"]
+__all__ = ["Annotations", "category_names", "read_annotations", "salvage_annotations", "tiled"]

@@ -39,9 +39,12 @@ def register(purpose="This command"):
         metrics,
         mixing,
         progress,
+        pruning,
         replicas,
+        rtmdet_ins,
         seeding,
         test_loop,
         train_loop,
         val_loop,
+        yolact,
     )

@@ -11,6 +11,9 @@ from instance_segmentation.engine.augmentation import innermost
 from instance_segmentation.engine.recipe import set_recipe
 from instance_segmentation.errors import TemplateError
 
+# Steps of a pipeline that hold the input's (width, height), and where
+SIZED = dict(Resize="scale", RandomResize="scale", PolygonCrop="crop_size", Pad="size")
+
 
 def read_config(path):
     """Read a work dir's model.py.
@@ -102,8 +105,9 @@ def set_tiles(cfg, *loaders):
         for step in innermost(loader.dataset).pipeline:
             if step.type == "LoadImageFromFile":
                 step.type = "LoadTile"
-    for part in (cfg.model.train_cfg.rpn, cfg.model.train_cfg.rcnn):
-        part.assigner.ignore_iof_thr = 0.5
+    for part in _dicts(cfg.model.train_cfg):
+        if "ignore_iof_thr" in part:  # RTMDet's assigner has none: to it crowds are background
+            part["ignore_iof_thr"] = 0.5
 
 
 def use_start_recipe(cfg, name, asked):
@@ -203,16 +207,16 @@ def set_input_size(cfg, size_hw):
     cfg.input_size = tuple(size_hw)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in innermost(loader.dataset).pipeline:
-            if step.type == "Resize":
-                step.scale = (size_hw[1], size_hw[0])
+            if step.type in SIZED:
+                step[SIZED[step.type]] = (size_hw[1], size_hw[0])
             elif step.type == "RandomChoiceResize":
                 step.scales = train_scales(size_hw)
 
 
 def drop_resize(cfg):
-    """Take resizing out of the test pipeline, in place, for models that do it themselves."""
+    """Take resizing and padding out of the test pipeline, in place, for models that do it themselves."""
     dataset = innermost(cfg.test_dataloader.dataset)
-    dataset.pipeline = [step for step in dataset.pipeline if step.type != "Resize"]
+    dataset.pipeline = [step for step in dataset.pipeline if step.type not in SIZED]
 
 
 def check_input_size(size_hw):

@@ -13,7 +13,7 @@ NORMALISATIONS = dict(
 
 def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, normalisation=None, frozen_stages=None,
                norm_eval=None, accumulate=None, clip_grad=None, ema=False, early_stop=None, save_every_minutes=None,
-               max_rollbacks=None, precision=None):
+               max_rollbacks=None, precision=None, search=None):
     """Change a Config in place; what is None or False stays as the template has it.
 
     Args:
@@ -31,6 +31,7 @@ def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, norma
         save_every_minutes: Time between two savings of latest.pth within an epoch; 0 is every step.
         max_rollbacks: How often a run may go back to its last good state after a bad step.
         precision: Of the layers in training, see `FastSteps`.
+        search: Arguments of `StopUnpromising`, for a trial of a search.
 
     Raises:
         TemplateError: The backbone has fewer stages, or a name is unknown.
@@ -63,11 +64,13 @@ def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, norma
         for hook in cfg.custom_hooks:
             if hook.type == "FastSteps":
                 hook.precision = precision
+    if search:
+        cfg.custom_hooks.append(dict(type="StopUnpromising", **search))
 
 
 def freeze(backbone, stages):
     """Freeze the first stages of a backbone: weights and normalisation."""
-    most = max(backbone.out_indices) + 1
+    most = max(backbone.out_indices) + (backbone.type != "CSPNeXt")  # which counts its stem as a stage there, but not here
     if stages > most:
         raise TemplateError(f"--frozen-stages: got {stages}, {backbone.type} has {most} that this network uses")
     backbone.frozen_stages = stages

@@ -164,8 +164,9 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     size_hw = _input_size(size_hw, mode, options.limits, path)
     threshold, origin = default_threshold(info) if options.threshold is None else (options.threshold, "as given")
-    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits, GREY if options.limits else 0),
-                    options.rgb or info.channel_order == "RGB", threshold, info.mask_threshold, info, origin)
+    resize = Resize(mode, size_hw, options.limits, GREY if options.limits else info.pad_value)
+    return Detector(run, contract, names, tuple(classes), resize, options.rgb or info.channel_order == "RGB", threshold,
+                    info.mask_threshold, info, origin)
 
 
 def _input_size(size_hw, mode, limits, path):

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
+from instance_segmentation.inference.ahead import infer_ahead
 from instance_segmentation.inference.tiles import detect_in_tiles
-from instance_segmentation.ir.session import infer_ahead
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def with_smaller_input(options, size_hw):
         return options
     if options.limits:
         raise WeightsError(f"--speed {options.speed}: chooses the input's size; leave out --fit_max and --fit_window")
-    return replace(options, resize="standard", limits=up_to_32([round(speed.side * side) for side in size_hw]))
+    return replace(options, limits=up_to_32([round(speed.side * side) for side in size_hw]))
 
 
 def lighten(model, options, threshold, path):

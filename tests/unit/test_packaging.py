@@ -63,7 +63,7 @@ def test_base_install_needs_no_torch(repo):
     base, extra = extras(repo)
     names = {re.split(r"[<>=]", line)[0] for line in base}
     assert names.isdisjoint({"torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "matplotlib", "nncf"})
-    assert set(extra) == {"train", "int8", "onnx", "ovms", "dev"}
+    assert set(extra) == {"train", "int8", "onnx", "import", "ovms", "tune", "dev"}
 
 
 def test_init_venv_and_metadata_agree_on_versions(repo):
