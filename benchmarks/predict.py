@@ -27,7 +27,7 @@ def parse():
     parser.add_argument("-m", "--model", type=Path, required=True, help=".xml")
     parser.add_argument("-i", "--input", type=Path, help="a folder of images; drawn ones without it")
     parser.add_argument("-t", "--prob_threshold", type=float, help="default: the model's own")
-    parser.add_argument("--images", type=int, default=100, help="per round of the throughput (default 100)")
+    parser.add_argument("--images", type=int, default=100, help="per round; 0: memory only (default 100)")
     parser.add_argument("--memory-images", type=int, default=2000, help="0 leaves the memory out (default 2000)")
     return parser.parse_args()
 
@@ -68,13 +68,11 @@ def throughput(detector, files):
 
 
 def memory(detector, files):
-    """Print the process's memory along the way."""
-    process, step, seen = psutil.Process(), max(1, len(files) // 10), []
+    """Print the memory of the process along the way."""
+    process, step = psutil.Process(), max(1, len(files) // 10)
     for index, _ in enumerate(detector.predict(files), 1):
         if index % step == 0:
-            seen.append(process.memory_info().rss / 1e6)
-    print(f"memory, {len(files)} images, MB after every {step}: {', '.join(f'{value:.0f}' for value in seen)}; last − first "
-          f"{seen[-1] - seen[0]:+.0f} MB")
+            print(f"memory after {index} images: {process.memory_info().rss / 1e6:.0f} MB", flush=True)
 
 
 def speeds(model, file):
@@ -106,8 +104,9 @@ def main():
             from instance_segmentation.sample import write_sample_dataset
             args.input = write_sample_dataset(Path(folder), train=40, val=1, size_hw=(480, 640)) / "train"
         files = image_files(args.input)
-        throughput(detector, repeated(files, args.images))
-        speeds(args.model, files[0])
+        if args.images:
+            throughput(detector, repeated(files, args.images))
+            speeds(args.model, files[0])
         if args.memory_images:
             memory(detector, repeated(files, args.memory_images))
 
