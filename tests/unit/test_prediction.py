@@ -91,9 +91,8 @@ def test_picture_is_a_new_one_and_needs_the_image():
         seen((0, 0, 9, 9, 0)).draw()
 
 
-def test_readmes_program_runs_as_printed(repo, tmp_path, monkeypatch, capsys):
-    section = re.search(r"\n## Python, and whole folders\n.*?(?=\n## )", (repo / "README.md").read_text(), re.DOTALL)[0]
-    program, pixellib = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def test_documented_programs_run_as_printed(repo, tmp_path, monkeypatch, capsys):
+    program, pixellib = re.findall(r"```python\n(.*?)```", (repo / "docs/python.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     for folder in ("export", "photos"):
         (tmp_path / folder).mkdir()
