@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from contextlib import redirect_stdout
 from io import StringIO
+from itertools import count, islice
 from pathlib import Path
 
 import cv2
@@ -45,8 +46,9 @@ def moving_scene(path, size_hw, objects, seed=0, step_px=3):
     from instance_segmentation.sample import draw_scene
     random = np.random.default_rng(seed)
     ground = cv2.GaussianBlur(draw_scene(random, size_hw)[0], (0, 0), 25)
-    sprites = [cut_out(picture, item) for picture, items in (draw_scene(random, size_hw) for _ in range(3))
-               for item in items if not item["iscrowd"]][:objects]
+    scenes = (draw_scene(random, size_hw) for _ in count())
+    whole = (cut_out(picture, item) for picture, items in scenes for item in items if lies_free(item, items))
+    sprites = list(islice(whole, objects))
     room = [np.subtract(size_hw[::-1], mask.shape[::-1]) for _, mask in sprites]
     places, steps = [random.uniform(0, space) for space in room], random.uniform(-step_px, step_px, (len(sprites), 2))
     writer, truth = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, size_hw[::-1]), []
@@ -62,6 +64,12 @@ def moving_scene(path, size_hw, objects, seed=0, step_px=3):
                       if (owner == number + 1).any()})
     writer.release()
     return truth
+
+
+def lies_free(item, items):
+    """Whether nothing covers an object of a scene: a part of a starfish is not what a network was trained to find."""
+    boxes = [other["bbox"] for other in items if other is not item]
+    return not item["iscrowd"] and not (boxes and coco_mask.iou([item["bbox"]], boxes, [0] * len(boxes)).any())
 
 
 def cut_out(picture, item):

@@ -61,7 +61,7 @@ class IouTracker:
         age_frames: A track ends when its object was not seen for more frames than this.
     """
 
-    def __init__(self, min_iou=0.5, age_frames=10):
+    def __init__(self, min_iou=0.5, age_frames=60):
         self.min_iou, self.age_frames = min_iou, age_frames
         self.tracks, self.frame, self.number = [], 0, 0
 

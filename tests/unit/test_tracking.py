@@ -67,7 +67,7 @@ def test_long_track_goes_before_one_that_a_false_detection_began():
     assert numbers(seen(false, known), seen(between))[-1] == [0]  # the false one overlaps more
 
 
-@pytest.mark.parametrize(("gap", "number"), [(10, 0), (11, 1)])
+@pytest.mark.parametrize(("gap", "number"), [(60, 0), (61, 1)])
 def test_ages_out(gap, number):
     there = seen((0, 0, 40, 40, 0))
     assert numbers(there, *[seen()] * gap, there)[-1] == [number]
