@@ -69,9 +69,8 @@ def check_gradients_without_objects(model, size_hw):
 @torch.no_grad()
 def speak_up(model, images_bgr):
     """Scale a random network's layers, in place, so that its outputs spread like a trained one's."""
-    if not hasattr(model.neck, "lateral_convs"):  # pooled over the whole image, so one or two would all look alike
-        size_hw = images_bgr.shape[1:3]
-        images_bgr = np.stack([photo_like(size_hw, seed) * contrast for seed, contrast in enumerate(np.linspace(0, 1.2, 16))])
+    if not hasattr(model.neck, "lateral_convs"):
+        images_bgr = _of_all_shapes(model)
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
     if hasattr(model.neck, "lateral_convs"):
@@ -83,6 +82,14 @@ def speak_up(model, images_bgr):
     features = model.extract_feat(images)
     family = dict(MaskRCNN=_speak_up_mask_rcnn, ContractYOLACT=_speak_up_yolact, RTMDet=_speak_up_rtmdet_ins)
     family[type(model).__name__](model, features, images.shape[2:])
+
+
+def _of_all_shapes(model):
+    """Many images as the model's resize makes them: attention sees the whole image, and one or two would all look alike."""
+    from instance_segmentation.ir.graph import resize_of
+    height, width = model.input_size
+    shapes = [(height, width), (height, width // 2), (height // 2, width)]
+    return np.stack([resize_of(model)(photo_like(shapes[seed % 3], seed))[0] for seed in range(18)])
 
 
 def _normalise(model, images):
@@ -101,8 +108,8 @@ def _speak_up_rtmdet_ins(model, features, size_hw):
     head = model.bbox_head
     for level in range(len(head.rtm_cls)):
         _scale(head.rtm_cls[level], lambda level=level: [head(features)[0][level]], 1.0, -3.3)
-        _scale(head.rtm_reg[level], lambda level=level: [_before_relu(head, features, level)], 1.0, 2.0)
-        _scale(head.rtm_kernel[level], lambda level=level: [head(features)[2][level]], 0.5)
+        _scale(head.rtm_reg[level], lambda level=level: [_before_relu(head, features, level)], 0.5, 1.5)
+        _scale(head.rtm_kernel[level], lambda level=level: [head(features)[2][level]], 0.7)
     _scale(head.mask_head.projection, lambda: [head(features)[3]], 1.0)
 
 
