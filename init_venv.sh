@@ -206,7 +206,7 @@ print(f"{sys.implementation.cache_tag}-{platform.machine()}-torch{torch.__versio
 }
 
 do_package() {
-    "$PY" -m pip install --editable "${REPO}[train,int8,onnx,ovms,tune,dev]" "torch==$TORCH" "onedl-mmcv==$MMCV"
+    "$PY" -m pip install --editable "${REPO}[train,int8,onnx,ovms,import,tune,dev]" "torch==$TORCH" "onedl-mmcv==$MMCV"
     # imaug, which onedl-mmdetection needs, pulls in opencv-python as well. Both wheels own the folder cv2; the last one
     # stays, and only the headless one imports on a server without libGL.
     local opencv

@@ -44,12 +44,14 @@ EXTRAS = {
         "onedl-mmcv==2.3.6",
         "onedl-mmdetection==3.5.1",
         "faster-coco-eval>=1.6,<2",
+        "jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",
         "shapely>=2.0,<3",
         "tensorboard>=2.18,<3",
     ],
     "int8": ["nncf>=3.4,<4"],
     "onnx": ["onnx>=1.19,<2", "onnxruntime>=1.22,<2"],
+    "import": ["datumaro>=1.13,<2"],
     "ovms": ["tritonclient[grpc,http]>=2.50,<3"],
     "tune": ["optuna>=5.0,<6"],
     "dev": ["build>=1.2", "import-linter>=2.1,<3", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
@@ -68,7 +70,8 @@ setup(
     package_dir={TEMPLATES: "model_templates"},
     package_data={
         TEMPLATES: ["*.yaml", "**/*.yaml", "**/*.py", "**/*.md"],
-        "instance_segmentation.templates": ["scaffold/*"],  # copied into work dirs, not imported
+        "instance_segmentation.templates": ["scaffold/*", "scripts/*"],  # copied out, not imported
+        "instance_segmentation.pages": ["*.html", "*.md"],
     },
     install_requires=BASE,
     extras_require=EXTRAS,

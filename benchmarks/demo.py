@@ -131,7 +131,7 @@ def own_work(objects=20, frames=100):
         moved = centres + index * steps
         boxes = np.concatenate([moved - sides / 2, moved + sides / 2, np.full((objects, 1), 0.9)], 1).astype(np.float32)
         marks = [time.perf_counter()]
-        found = detector.predict(dict(boxes=boxes, labels=labels, masks=masks), placement, SIZE_HW)
+        found = detector.read(dict(boxes=boxes, labels=labels, masks=masks), placement, SIZE_HW)
         marks.append(time.perf_counter())
         found = tracker(found)
         marks.append(time.perf_counter())

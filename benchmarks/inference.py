@@ -88,7 +88,7 @@ def main():
         tell(measure(contenders, args.runs), f"{args.load_weights or 'random weights, 80 classes'}, {model.input_size}, "
              f"{found} detections, {args.runs} runs each")
         if args.profile:
-            tell_layers(contenders[2])
+            tell_layers(contenders[2].name, contenders[2].request)
 
 
 if __name__ == "__main__":

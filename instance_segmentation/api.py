@@ -4,12 +4,19 @@
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     zoo_models, choose_models, download   models of other tools
-    demo, load_model                   run a model on images and videos; get it as a function
+    load_model, LoadOptions            get a model as a function: image in, Prediction out
+    demo                               run it on images, videos and cameras; show, save and measure
+    predict, merge_predictions         run it on a folder or a COCO file; COCO JSON, counts, pictures and crops
     tune                               search for a better recipe
     plan                               weigh an export's accuracy against its time
     benchmark, profile, complexity     time models side by side, by layer; count operations
     find_dataset                       a data set by its name
+    check_data, import_data            examine and repair a data set; make COCO of other formats
     check_ir                           explain an exported model, and say who can run it
+    split_coco, combine_coco, coco_stats, crop_coco   COCO files before training
+    create_script                      a script to read and change; what it calls:
+    read_label, image_root, make_workspace, save_weights, write_train_stats, write_test_stats, find_objects
+    replay, compare, card              repeat a training; put several side by side; describe a model
     quickstart                         all of it on sample data
 
 Names are imported when they are first used, because the modules behind them need more time than a `--help` may take.
@@ -21,15 +28,23 @@ HOMES = {
     "CompressResult": "compressing", "compress": "compressing",
     "EvaluationResult": "evaluation", "evaluate": "evaluation",
     "ExportResult": "exporting", "export": "exporting", "convert_to_onnx": "exporting",
-    "demo": "demo", "load_model": "inference.model", "find_dataset": "named_data",
+    "LoadOptions": "inference.exported", "load_model": "inference.model",
+    "demo": "demo", "find_dataset": "named_data",
+    "merge_predictions": "predicting", "predict": "predicting",
     "TrainResult": "training", "train": "training",
     "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",
+    "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",
     "instantiate": "templates.workdir", "open_workdir": "templates.workdir",
+    "coco_stats": "coco_files", "combine_coco": "coco_files", "crop_coco": "coco_files", "split_coco": "coco_files",
+    "create_script": "creating", "image_root": "layouts",
+    **dict.fromkeys(("find_objects", "make_workspace", "read_label", "save_weights", "write_test_stats", "write_train_stats"),
+                    "scripting"),
+    "replay": "replaying", "compare": "comparing", "card": "model_card",
     "quickstart": "quickstart",
 }
 __all__ = list(HOMES)

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 
 from instance_segmentation.inference import window
 from instance_segmentation.inference.drawing import Look, draw, note
-from instance_segmentation.inference.exported import LoadOptions
 from instance_segmentation.inference.metrics import Metrics
-from instance_segmentation.inference.model import load_model
+from instance_segmentation.inference.model import load_for_many
 from instance_segmentation.inference.monitors import Monitors
 from instance_segmentation.inference.outputs import JsonLines, Output, fitted
 from instance_segmentation.inference.pipeline import detect, detect_tiled
 from instance_segmentation.inference.sources import open_source
 from instance_segmentation.inference.tracking import IouTracker
-from instance_segmentation.ir.session import throughput_properties
 from instance_segmentation.report import say
 
 
@@ -66,9 +64,10 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
                         tracker=None if no_track or not source.moving else IouTracker(), table=raw_output_message, lines=lines,
                         writer=writer, resolution_wh=output_resolution, rates=source.moving if show_fps is None else show_fps,
                         delay=None if no_show or not _can_show() else delay)
-        detector = _load(model, adapter, trust_checkpoint, config, device=device, num_streams=num_streams,
-                         num_threads=num_threads, labels=labels, prob_threshold=prob_threshold, layout=layout, **loading)
-        _tell_threshold(detector)
+        detector = load_for_many(model, adapter=adapter, trust_checkpoint=trust_checkpoint, config=config, device=device,
+                                 num_streams=num_streams, num_threads=num_threads, labels=labels, prob_threshold=prob_threshold,
+                                 layout=layout, **loading)
+        tell_threshold(detector)
         stack.callback(_tell, frames.metrics, writer)
         found = (detect_tiled(source.pictures, detector, frames.metrics, tile, overlap) if tile
                  else detect(source.pictures, detector, frames.metrics, num_infer_requests))
@@ -76,13 +75,6 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
             if frames.take(frame, prediction):
                 break
     return frames.metrics
-
-
-def _load(model, adapter, trust_checkpoint, config, *, device, num_streams, num_threads, **loading):
-    """The Detector, for several images at a time."""
-    properties = throughput_properties(device, num_streams, num_threads)
-    options = LoadOptions.of_flags(device=device, properties=properties, **loading)
-    return load_model(model, options, adapter=adapter, trust_checkpoint=trust_checkpoint, config=config)
 
 
 @dataclass(frozen=True)
@@ -165,7 +157,7 @@ def print_raw(index, prediction):
         print(f"{label:>10} | {score:>10f} | {box[0]:>8.2f} | {box[1]:>8.2f} | {box[2]:>8.2f} | {box[3]:>8.2f} ")
 
 
-def _tell_threshold(detector):
+def tell_threshold(detector):
     """Say from which score detections are shown, and who says so."""
     scores = detector.threshold
     if isinstance(scores, tuple):

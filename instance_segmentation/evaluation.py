@@ -9,6 +9,8 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations, tiled
 from instance_segmentation.errors import TemplateError, WeightsError
+from instance_segmentation.html_report import Scored, check_report, write_report
+from instance_segmentation.provenance import data_records
 from instance_segmentation.report import (
     class_table,
     file_record,
@@ -16,17 +18,17 @@ from instance_segmentation.report import (
     number,
     progress,
     say,
+    say_data,
     table,
     write_metrics_json,
     write_metrics_yaml,
 )
 from instance_segmentation.templates.catalogue import find_template
 from instance_segmentation.templates.workdir import open_workdir
-from instance_segmentation.training import say_data
 
 EXPORTED = (".xml", ".bin", ".onnx")
 LOWEST_SCORE = 0.05  # the templates' score_thr
-ANY_TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"  # they all read images in the same way
+ANY_TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"  # resizing apart, they all read images in the same way
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class EvaluationResult:
 
 def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_metrics_to=None, classes=None,
              save_output_to=None, save_results_to=None, num_workers=None, trust_checkpoint=False, config=None, tile=None,
-             overlap=0.25, max_dets=100, **loading):
+             overlap=0.25, max_dets=100, report=None, **loading):
     """Compute COCO metrics of a checkpoint or an IR on annotated images.
 
     Args:
@@ -71,6 +73,7 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
             images.
         max_dets: Detections per image and class that count. A checkpoint then gives that many at most, too; an exported model
             gives what it was exported with.
+        report: .html file to write with curves, confusion matrix, best and worst images and more.
         loading: `fit_max`, `fit_window`, `size`, `mean_pixel` and so on, as of `inference.exported.LoadOptions.of_flags`: images
             are resized as the demo does it, and models of other tools can be evaluated too. The template's way without them.
 
@@ -79,6 +82,8 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     """
     if tile and save_output_to:
         raise TemplateError("--save-output-to draws whole images only; leave it out with --tile, or use instseg demo --tile")
+    if report:
+        check_report(report)
     config = config or (open_workdir(work_dir).config if work_dir else _packaged_config())
     loading = {name: value for name, value in loading.items() if value}
     load = partial(load_resizing, loading) if loading else load_for_test
@@ -89,7 +94,7 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     check_classes(classes, names, weights)
     with progress("checking images") as checked:
         annotations = read_annotations(test_ann_files, test_data_roots, classes=names, all_classes=False, progress=checked)
-    tiles = tiled(annotations, tile, overlap) if tile else None
+    tiles, evaluations = tiled(annotations, tile, overlap) if tile else None, []
     say_data(test=annotations)
     if tiles:
         say("Tiles", f"{len(tiles.images)} of {tile} px, {overlap:.0%} overlap")
@@ -97,15 +102,25 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     from instance_segmentation.engine.evaluation import run_test
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         metrics, seconds, detections = run_test(model, read_config(config), annotations, Path(folder), num_workers,
-                                                save_output_to, tiles, max_dets)
+                                                save_output_to, tiles, max_dets, evaluations.append if report else None)
     counts = _objects_per_class(annotations)
     class_table(metrics, names, counts, max_dets)
     per_image = len(tiles.images) / len(annotations.images) if tiles else 1
     result = EvaluationResult(metrics, names, 1000 * per_image * statistics.median(seconds), *complexity)
     _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to)
+    if report:
+        files = [*map(file_record, _files(weights)), *data_records(test_ann_files, test_data_roots)]
+        write_report(report, result, Scored.of(names, *evaluations), seconds, weights, files)
+        say("Report", str(report))
     if save_output_to:
         say("Pictures", str(save_output_to))
     return result
+
+
+def _files(weights):
+    """Everything that a model's file needs beside it, itself included."""
+    from instance_segmentation.ir.info import ir_files
+    return ir_files(weights) if weights.suffix in (".xml", ".bin") else (weights,)
 
 
 def _packaged_config():
@@ -115,9 +130,8 @@ def _packaged_config():
 
 def allow_detections(model, number):
     """Let a checkpoint's network give at least that many detections per image; an exported graph cannot be told."""
-    if hasattr(model, "roi_head"):
-        limits = model.roi_head.test_cfg
-        limits.max_per_img = max(limits.max_per_img, number)
+    if head := getattr(model, "roi_head", getattr(model, "bbox_head", None)):
+        head.test_cfg.max_per_img = max(head.test_cfg.max_per_img, number)
 
 
 def detect(model, cfg, annotations):
@@ -173,21 +187,27 @@ def with_source_ids(detections, annotations):
 
 
 def load_for_test(weights, config, trust):
-    """Load any kind of weights as a model for mmengine's test loop.
+    """Load any kind of weights as `load_any` does.
 
     Returns:
-        The model, with `dataset_meta["classes"]` and `input_size`, and the size in Mp and complexity in GFLOPs.
+        The model, and the size in Mp and complexity in GFLOPs.
     """
+    model = load_any(weights, config, trust)
+    if weights.suffix in EXPORTED:
+        return model, (model.size_mp, model.complexity_gflops)
+    from instance_segmentation.engine.complexity import complexity_gflops, size_mp
+    return model, (size_mp(model), complexity_gflops(model, model.input_size))
+
+
+def load_any(weights, config=None, trust=False):
+    """Load any kind of weights as a model for mmengine's test loop, with `dataset_meta["classes"]` and `input_size`."""
     from instance_segmentation.engine import register
     register("Evaluating")
-    from instance_segmentation.engine.complexity import complexity_gflops, size_mp
+    if weights.suffix in EXPORTED:
+        from instance_segmentation.ir.detector import ExportedDetector
+        return ExportedDetector(weights)
     from instance_segmentation.engine.network import load_network
-    if weights.suffix not in EXPORTED:
-        model = load_network(weights, config=config, trust=trust)
-        return model, (size_mp(model), complexity_gflops(model, model.input_size))
-    from instance_segmentation.ir.detector import ExportedDetector
-    model = ExportedDetector(weights)
-    return model, (model.size_mp, model.complexity_gflops)
+    return load_network(weights, config=config, trust=trust)
 
 
 def load_resizing(loading, weights, config, trust):

@@ -13,6 +13,8 @@ from instance_segmentation.templates.catalogue import find_template
 from instance_segmentation.templates.weights import fetch
 from instance_segmentation.templates.workdir import open_workdir
 
+RESIZES = dict(standard="Resize without keeping the aspect ratio",
+               fit_to_window="Resize with its aspect ratio until it fits, and fill up on the right or below with {}")
 
 def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True, onnx=False, openvino_input_format="BGR",
            fp16=False, ovms=None, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8,
@@ -62,7 +64,7 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
                              facts={key: getattr(result.info, key) for key in ("confidence_threshold", "class_thresholds")})
         _tell_onnx(written)
     if ovms:
-        _tell_ovms(write_repository(result.path, ovms), ovms)
+        _tell_ovms(write_repository(result.path, ovms), ovms, result.info)
     return result
 
 
@@ -70,30 +72,35 @@ def write_repository(xml, name):
     """Lay copies of an IR out as OpenVINO Model Server expects it.
 
     `ovms/NAME/1/model.xml` beside the model is the model itself, for this tool and the Open Model Zoo's demo. Model API sends
-    photos as they are: for its adapter `ovms_mapi/NAME/1/model.xml` has the resize in the graph.
+    photos as they are: for its adapter `ovms_mapi/NAME/1/model.xml` has the resize in the graph, unless that keeps the aspect
+    ratio, which OpenVINO's cannot.
 
     Returns:
         Path of the former repository, the folder `ovms`.
     """
     import openvino as ov
 
-    from instance_segmentation.ir.info import read_graph
+    from instance_segmentation.ir.info import entries_of, read_graph
     from instance_segmentation.ir.preprocessing import taking_photos
     plain, photos = (xml.parent / kind / name / "1" for kind in ("ovms", "ovms_mapi"))
-    for folder in (plain, photos):
-        folder.mkdir(parents=True, exist_ok=True)
+    plain.mkdir(parents=True, exist_ok=True)
     for file in (xml, xml.with_suffix(".bin")):
         shutil.copyfile(file, plain / file.name)
-    ov.save_model(taking_photos(read_graph(xml)), photos / xml.name, compress_to_fp16=False)
+    model = read_graph(xml)
+    if entries_of(model).get("resize_type", "standard") == "standard":
+        photos.mkdir(parents=True, exist_ok=True)
+        ov.save_model(taking_photos(model), photos / xml.name, compress_to_fp16=False)
     return xml.parent / "ovms"
 
 
-def _tell_ovms(repository, name):
+def _tell_ovms(repository, name, info):
     """Say how to serve the model and how to use it."""
     say("Repository", f"{repository}, for OpenVINO Model Server")
     say("", f"  serve it   docker run --rm -p 8000:8000 -v {repository.resolve()}:/models openvino/model_server "
         f"--model_path /models/{name} --model_name {name} --rest_port 8000")
-    say("", f"             (for clients with Model API serve {repository.parent / 'ovms_mapi'}, which takes photos of any size)")
+    if info.resize_type == "standard":
+        say("", f"             (for clients with Model API serve {repository.parent / 'ovms_mapi'}, which takes photos of any "
+            "size)")
     say("", f"  use it     instseg demo -m localhost:8000/models/{name} --adapter ovms --labels "
         f"{repository.parent / 'labels.txt'} -i a.jpg -o found.jpg")
 
@@ -201,7 +208,7 @@ def _tell_onnx(result):
 
 def _tell(result, work, fp16):
     """Say what was written, how it was checked, what it expects and how to run it."""
-    info, folder = result.info, result.path.parent
+    info = result.info
     height, width = info.input_size
     say("Exported", f"{result.path} and model.bin, {'FP16' if fp16 else 'FP32'} weights, {result.size_mb:.1f} MB")
     say("Checked", result.parity.summary())
@@ -209,10 +216,19 @@ def _tell(result, work, fp16):
         say("", "Only noise was used: no images were given. Give your validation images to check on what matters: "
             "--test-ann-files and --test-data-roots")
     say("Expects", f"'image' [1, 3, {height}, {width}] float32, {info.channel_order}, 0–255 as read from the file: the mean is "
-        "inside the graph. Resize without keeping the aspect ratio")
-    say("Gives", "boxes [N, 5] (x1 y1 x2 y2 in input pixels, score), labels [N] from 0, masks [N, m, m] inside the box")
+        f"inside the graph. {RESIZES[info.resize_type].format(info.pad_value)}")
+    say("Gives", result.contract.gives)
+    _tell_how_to_run(result, work)
+
+
+def _tell_how_to_run(result, work):
+    """List the programs that can run an exported model, each with its command."""
+    info, folder = result.info, result.path.parent
+    height, width = info.input_size
     say("Run it", "")
     order = "" if info.channel_order == "BGR" else "[..., ::-1]"
+    cannot = {"Model API"} if result.contract.model_type != "MaskRCNN" else set()
+    cannot |= {"OpenVINO", "OMZ demo"} if info.resize_type != "standard" else set()  # they would stretch the image
     for title, command in (
             ("this tool", f"python {work.path / 'eval.py'} --load-weights {result.path} --test-ann-files FILE --test-data-roots "
              "DIR --save-metrics-to metrics.yaml"),
@@ -221,4 +237,5 @@ def _tell(result, work, fp16):
             ("pictures", f"instseg demo -m {result.path} -i a.jpg -o found.jpg"),
             ("Model API", f"model_api.models.Model.create_model('{result.path}')(cv2.imread('a.jpg'){order})"),
             ("OMZ demo", f"instance_segmentation_demo.py -m {result.path} --labels {folder / 'labels.txt'} -i a.jpg")):
-        say("", f"  {title:<10} {command}")
+        if title not in cannot:
+            say("", f"  {title:<10} {command}")

@@ -41,18 +41,33 @@ def find_splits(folder, split_into, seed=0):
         DatasetError: No layout fits; the message lists the layouts and what is there instead.
     """
     folder = Path(folder).resolve()
+    files = find_files(folder)
+    if "all" in files:
+        return _divide(*files["all"], folder, Path(split_into), seed)
+    (train, train_root), (val, val_root) = files["train"], files["val"]
+    return Splits(train, train_root, val, val_root, f"train {_short(train, folder)}, val {_short(val, folder)}")
+
+
+def find_files(folder):
+    """Find the annotation files of a COCO folder.
+
+    Returns:
+        {"train": (file, image root), "val": …}, or {"all": …} when there is one file only.
+
+    Raises:
+        DatasetError: No layout fits; the message lists the layouts and what is there instead.
+    """
+    folder = Path(folder).resolve()
     if not folder.is_dir():
         raise DatasetError(f"--data {folder}: no such folder")
     files = sorted(path for pattern in ("*.json", "*/*.json") for path in folder.glob(pattern))
     train = _named(files, folder, ("train",))
     val = _named(files, folder, ("val", "valid", "validation")) or _named(files, folder, ("test",))
     if len(train) == 1 and len(val) == 1:
-        roots = [image_root(path, folder) for path in (train[0], val[0])]
-        found = f"train {_short(train[0], folder)}, val {_short(val[0], folder)}"
-        return Splits(train[0], roots[0], val[0], roots[1], found)
+        return {"train": (train[0], image_root(train[0], folder)), "val": (val[0], image_root(val[0], folder))}
     coco = [path for path in files if _looks_like_coco(path)]
     if len(coco) == 1:
-        return _divide(coco[0], image_root(coco[0], folder), folder, Path(split_into), seed)
+        return {"all": (coco[0], image_root(coco[0], folder))}
     listed = "\n".join(f"  {_short(path, folder)}" for path in files[:12]) or "  no .json file, or it lies too deep"
     raise DatasetError(f"--data {folder}: which files are the training and validation annotations? Found:\n{listed}\n"
                        f"Expected one of:\n{LAYOUTS}\nOr name the files yourself: instseg train --help")
@@ -70,33 +85,55 @@ def _named(files, folder, words):
     return preferred or found
 
 
-def image_root(json_file, folder):
-    """The folder in which the file's first images lie."""
+def image_root(json_file, folder=None):
+    """The folder in which the file's first images lie.
+
+    Args:
+        json_file: A COCO file.
+        folder: Search in it and in everything below; None: in the file's own folder, the one above, and images/ in both.
+    """
+    json_file = Path(json_file).resolve()
     names = [image.get("file_name", "") for image in _load(json_file)["images"][:20]]
-    below = sorted(path for path in folder.rglob("*") if path.is_dir()) if names else []
-    candidates = [folder, json_file.parent, json_file.parent / json_file.stem, *below]
+    near = [json_file.parent, json_file.parent / json_file.stem]
+    if folder:
+        candidates = [folder, *near, *sorted(path for path in folder.rglob("*") if path.is_dir() and names)]
+    else:
+        candidates = [*near, json_file.parent / "images", json_file.parent.parent, json_file.parent.parent / "images"]
     best = max(candidates, key=lambda root: sum((root / name).is_file() for name in names))
     if names and not any((best / name).is_file() for name in names):
-        raise DatasetError(f"{json_file}: its images are nowhere below {folder} (first: {names[0]}). "
+        where = f"nowhere below {folder}" if folder else f"neither in {candidates[0]} nor in images/ there or above"
+        raise DatasetError(f"{json_file}: its images are {where} (first: {names[0]}). "
                            "Put them into images/ beside the annotations.")
     return best
 
 
 def _divide(json_file, root, folder, target, seed):
     content = _load(json_file)
-    images = sorted(content["images"], key=lambda image: image["id"])
-    if len(images) < 2:
-        raise DatasetError(f"{json_file}: {len(images)} image; at least 2 are needed, to train and to validate on")
-    random.Random(seed).shuffle(images)
-    count = max(1, round(VALIDATION_SHARE * len(images)))
+    train, val = divided(sorted(content["images"], key=lambda image: image["id"]), json_file, seed)
     target.mkdir(parents=True, exist_ok=True)
-    for name, part in (("val", images[:count]), ("train", images[count:])):
+    for name, part in (("val", val), ("train", train)):
         ids = {image["id"] for image in part}
         kept = [item for item in content.get("annotations", []) if item["image_id"] in ids]
         (target / f"{name}.json").write_bytes(msgspec.json.encode({**content, "images": part, "annotations": kept}))
-    found = (f"{_short(json_file, folder)}: {len(images) - count} images to train, {count} to validate on "
+    found = (f"{_short(json_file, folder)}: {len(train)} images to train, {len(val)} to validate on "
              f"(divided at random, seed {seed})")
     return Splits(target / "train.json", root, target / "val.json", root, found)
+
+
+def divided(images, source, seed=0):
+    """Divide a list of images at random; the same seed divides the same way.
+
+    Returns:
+        (images to train, images to validate on).
+
+    Raises:
+        DatasetError: There are too few; the message names `source`.
+    """
+    if len(images) < 2:
+        raise DatasetError(f"{source}: {len(images)} image; at least 2 are needed, to train and to validate on")
+    images = random.Random(seed).sample(images, len(images))
+    count = max(1, round(VALIDATION_SHARE * len(images)))
+    return images[count:], images[:count]
 
 
 def _looks_like_coco(path):

@@ -53,7 +53,7 @@ def launch(number, work_dir, options):
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it reports what we say in our own words
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // number)))
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-        (Path(folder) / "call").write_bytes(pickle.dumps((work_dir, options)))
+        (Path(folder) / "call").write_bytes(pickle.dumps((work_dir, options, sys.orig_argv)))
         config = LaunchConfig(1, 1, number, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
                               max_restarts=0, shutdown_timeout=SHUTDOWN_S)
         try:
@@ -137,7 +137,7 @@ def main(folder):
     from instance_segmentation.training import train
     folder, rank = Path(folder), os.environ["RANK"]
     end_with_parent()
-    work_dir, options = pickle.loads((folder / "call").read_bytes())
+    work_dir, options, sys.orig_argv = pickle.loads((folder / "call").read_bytes())
     try:
         result = train(work_dir, **options)
     except InstSegError as error:

@@ -28,9 +28,17 @@ def say(title, text=""):
     console().print(text, markup=False)
 
 
+def say_data(**splits):
+    """Print what each split holds, and every note about what was dropped or mended."""
+    say("Data", " · ".join(f"{name} {annotations.summary()}" for name, annotations in splits.items()))
+    for name, annotations in splits.items():
+        for note in annotations.notes:
+            say("", f"{name}: {note}")
+
+
 @contextlib.contextmanager
 def progress(title):
-    """Yield a callback (done, total) for work that may be long: a bar on a terminal, a line every 30 s otherwise."""
+    """Yield a callback (done, total or None) for work that may be long: a bar on a terminal, a line every 30 s otherwise."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     screen, printed = console(), time.monotonic()
     bar = Progress(TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=screen, transient=True,
@@ -42,7 +50,7 @@ def progress(title):
         bar.update(task, completed=done, total=total)
         if not screen.is_terminal and time.monotonic() - printed > 30:
             printed = time.monotonic()
-            screen.print(f"{title}  {done:,} of {total:,}")
+            screen.print(f"{title}  {done:,}" + (f" of {total:,}" if total else ""))
 
     with bar:
         yield show

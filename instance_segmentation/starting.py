@@ -71,7 +71,7 @@ class Start:
     def set_aside(self, output):
         """Rename an earlier run's files in `output`: a new run must not replace what took a night. Returns the new Start."""
         weights = self.weights
-        for name in ("scalars.json", "latest.pth", "best.pth"):
+        for name in ("scalars.json", "latest.pth", "best.pth", "run.lock.yaml"):
             if (path := output / name).is_file():
                 aside = path.replace(output / f"previous_{name}")
                 weights = aside if weights and Path(weights).resolve() == path else weights

@@ -6,11 +6,14 @@ sample data set is used, and the header of the test run says which.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
+# A shell starts what runs in its background with Ctrl-C ignored, and programs that the tests start would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def real_data():

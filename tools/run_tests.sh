@@ -3,7 +3,7 @@
 #   tools/run_tests.sh              lint, unit, component, e2e
 #   tools/run_tests.sh --fast       lint and unit
 #   tools/run_tests.sh --nightly    everything, the long tests included
-# INSTSEG_VENV names another environment than venv/, INSTSEG_TEST_DATA a folder of real photos.
+# INSTSEG_VENV names another environment than venv/, INSTSEG_TEST_DATA a folder of real photos, INSTSEG_BROWSER a Chromium.
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repo"

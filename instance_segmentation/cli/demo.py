@@ -23,9 +23,16 @@ def parser(prog="instseg demo"):
         prog=prog, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Run an instance segmentation model on images, a video or a camera; show and save what it finds. ESC or Q "
                     "ends it, C, D, M and H switch the monitors.")
-    _add_options(result.add_argument_group("Options"))
-    _add_model(result.add_argument_group("Common model options"))
-    _add_inference(result.add_argument_group("Inference options"))
+    group = result.add_argument_group("Options")
+    add_network(group)
+    group.add_argument("-i", "--input", required=True, dest="source",
+                       help="an image, a folder of images, a video, a camera's number, or a URL (rtsp://…, http://…)")
+    group = result.add_argument_group("Common model options")
+    add_model_options(group)
+    group.add_argument("--no_track", action="store_true", help="do not follow objects through a video or camera")
+    group.add_argument("--show_scores", action="store_true", help="show detection scores")
+    group.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
+    add_inference(result.add_argument_group("Inference options"))
     add_input_output(result.add_argument_group("Input/output options"))
     group = result.add_argument_group("Debug options")
     group.add_argument("-r", "--raw_output_message", action="store_true",
@@ -34,27 +41,24 @@ def parser(prog="instseg demo"):
     return result
 
 
-def _add_options(group):
-    group.add_argument("-m", "--model", required=True,
+def add_network(group, required=True):
+    """Add what runs."""
+    group.add_argument("-m", "--model", required=required,
                        help=".xml (or .bin), .onnx or .pth file, or with --adapter ovms the address "
                             "HOST:PORT/models/NAME[:VERSION]")
     group.add_argument("--adapter", choices=("openvino", "ovms"), default="openvino",
                        help="what runs the model: OpenVINO here, or a model server (default openvino)")
-    group.add_argument("-i", "--input", required=True, dest="source",
-                       help="an image, a folder of images, a video, a camera's number, or a URL (rtsp://…, http://…)")
     group.add_argument("-d", "--device", default="CPU",
                        help="OpenVINO device: CPU, GPU, NPU, AUTO, HETERO:…, MULTI:… (default CPU)")
 
 
-def _add_model(group):
+def add_model_options(group):
+    """Add what can be said about a model from outside."""
     group.add_argument("--labels", type=Path, metavar="FILE",
                        help="text file with one class name per line, a first line for the background or not; needed for models "
                             "that do not know their classes")
     group.add_argument("-t", "--prob_threshold", type=float,
                        help="lowest score that counts (default: the model's own for each class, 0.5 when it has none)")
-    group.add_argument("--no_track", action="store_true", help="do not follow objects through a video or camera")
-    group.add_argument("--show_scores", action="store_true", help="show detection scores")
-    group.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
     group.add_argument("--layout", help="layout of the model's inputs, in capitals: \"[NCHW]\", or \"NAME1[NCHW],NAME2[NC]\"; "
                                         "guessed from the shape without it")
     add_tiles(group, "small objects: detect in tiles of this side and merge what they show")
@@ -65,7 +69,8 @@ def _add_model(group):
                        help="unpickle arbitrary objects of a .pth file, which can run code; only for files you trust")
 
 
-def _add_inference(group):
+def add_inference(group):
+    """Add how OpenVINO runs it."""
     group.add_argument("-nireq", "--num_infer_requests", type=_natural, default=0, metavar="N",
                        help="number of images that are inferred at the same time (default 0: as many as the device likes)")
     group.add_argument("-nstreams", "--num_streams", default="", metavar="N",

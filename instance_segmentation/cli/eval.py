@@ -24,6 +24,8 @@ def parser(work_dir=None):
                         help="metrics.yaml (merged into an existing file); metrics.json beside it has every number")
     result.add_argument("--save-output-to", type=Path, metavar="DIR", help="draw the predictions on the images")
     result.add_argument("--save-results-to", type=Path, metavar="FILE", help="predictions as COCO results JSON")
+    result.add_argument("--report", type=Path, metavar="FILE",
+                        help="one .html file with tables, curves, confusion matrix, best and worst images; needs no network")
     add_tiles(result, "small objects: detect in tiles of this side and merge what they show")
     result.add_argument("--max-dets", type=count, default=100, metavar="N",
                         help="detections per image and class that count, 10 or more (default: 100, as COCO's AP)")

@@ -9,6 +9,8 @@ from instance_segmentation import __version__
 VERBS = {
     "ls": "List the templates, with size, speed and published accuracy.",
     "new": "Make a work dir from a template.",
+    "check-data": "Examine a data set before training, and write a repaired copy.",
+    "import-data": "Make COCO of VOC, YOLO, labelme or CVAT annotations.",
     "train": "Fine-tune a work dir's network on your classes.",
     "tune": "Search for the learning rate, epochs and augmentation that find most.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",
@@ -17,13 +19,19 @@ VERBS = {
     "compress": "Quantise to INT8 and hold the accuracy.",
     "quantize": "The same as compress.",
     "demo": "Run a model on images, a video or a camera; show and save what it finds.",
+    "predict": "Run a model on a folder or a COCO file; write COCO JSON, counts, pictures, crops.",
     "download": "Fetch models of the Open Model Zoo that the demo runs.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",
+    "create": "Write a short script that trains and finds objects, to read and to change.",
+    "coco": "Split, combine, count and crop COCO files.",
+    "replay": "Repeat a training from its run.lock.yaml, and compare.",
+    "compare": "Put trainings side by side: metrics, settings that differ, curves.",
+    "card": "Write a model card from a training's run.lock.yaml.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
-ALIASES = {"quantize": "compress"}
+ALIASES = {"quantize": "compress", **{f"coco-{word}": f"coco {word}" for word in ("split", "combine", "stats", "crop")}}  # cvtk's
 
 
 def usage():
@@ -39,9 +47,9 @@ def main(argv=None):
     """Dispatch; returns the exit code: 2 for an unknown verb, else the verb's."""
     argv = sys.argv[1:] if argv is None else list(argv)
     first = argv[0] if argv else ""
-    if first in VERBS:
-        module = ALIASES.get(first, first).replace("-", "_")
-        return importlib.import_module(f"instance_segmentation.cli.{module}").main(argv[1:])
+    if first in VERBS or first in ALIASES:
+        verb, *words = ALIASES.get(first, first).split()
+        return importlib.import_module(f"instance_segmentation.cli.{verb.replace('-', '_')}").main([*words, *argv[1:]])
     if first in ("-h", "--help", "help"):
         print(usage())
         return 0

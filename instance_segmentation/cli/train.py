@@ -33,6 +33,8 @@ def parser(work_dir=None):
                              "output folder, and starts from the beginning when there is none yet")
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
+    result.add_argument("--report", type=Path, metavar="FILE",
+                        help="evaluate the best checkpoint at the end, and write the .html file of eval.py --report")
     result.add_argument("--epochs", type=positive, metavar="N", help="(default: the template's)")
     result.add_argument("--base-learning-rate", type=float, metavar="RATE",
                         help="taken as it is (default: the template's, scaled to the images per update)")

@@ -123,7 +123,7 @@ def _is_coco(document, findings):
 
 def _origin(document):
     if "shapes" in document:
-        return ". This looks like labelme: convert it with labelme2coco"
+        return ". This looks like labelme: convert its folder with instseg import-data"
     if any(isinstance(value, dict) and "regions" in value for value in document.values()):
         return ". This looks like a VIA project: export it as COCO"
     return ""

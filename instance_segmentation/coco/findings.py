@@ -2,8 +2,30 @@
 
 import difflib
 import re
+from dataclasses import dataclass, field
 
 from instance_segmentation.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing that was found, for people and for JSON.
+
+    Attributes:
+        level: "problem": training refuses the data; "warning": it runs, but learns or scores worse; "note": handled by a rule.
+        where: Split or file.
+        text: What was found, with its count and the first example.
+        remedy: What to do about it; empty where nothing needs doing.
+        count: How often.
+        items: All of them, where they are known: names, or pairs of names.
+    """
+
+    level: str
+    where: str
+    text: str
+    remedy: str = ""
+    count: int = 1
+    items: list = field(default_factory=list)
 
 
 class Findings:
@@ -39,6 +61,11 @@ class Findings:
         """Sentences in the order in which their kinds were met."""
         return [_spell(*item) for item in self._notes.items()]
 
+    def listed(self, where):
+        """Return every kind as a `Finding`; a sentence is "what; remedy"."""
+        return [_listed(level, where, *kind) for level, kinds in (("problem", self._problems), ("note", self._notes))
+                for kind in kinds.items()]
+
 
 def raise_problems(all_findings):
     """Raise one DatasetError that lists every problem of every file; return when there is none."""
@@ -49,6 +76,7 @@ def raise_problems(all_findings):
             head = f"{findings.source}: {spelled(len(problems), 'problem')}, nothing was started."
             blocks.append("\n  ".join([head, *problems]))
     if blocks:
+        blocks.append("`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong.")
         raise DatasetError("\n".join(blocks))
 
 
@@ -71,9 +99,19 @@ def _count(kinds, sentence, example, count):
         kinds[sentence] = [count, example() if callable(example) else example]
 
 
-def _spell(sentence, counted):
-    count, example = counted
-    text = re.sub(r"(\w+)\|(\w+)", r"\1" if count == 1 else r"\2", sentence).replace("{n}", f"{count:,}")
+def counted(sentence, count):
+    """Return a sentence for a count: ``{n}`` and ``one|many`` filled in."""
+    return re.sub(r"(\w+)\|(\w+)", r"\1" if count == 1 else r"\2", sentence).replace("{n}", f"{count:,}")
+
+
+def _spell(sentence, kind):
+    count, example = kind
+    text = counted(sentence, count)
     if not example:
         return text
     return f"{text} ({example})" if count == 1 else f"{text} (first: {example})"
+
+
+def _listed(level, where, sentence, kind):
+    what, _, remedy = sentence.partition("; ")
+    return Finding(level, where, _spell(what, kind), counted(remedy, kind[0]), kind[0])

@@ -5,6 +5,7 @@ import os
 import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -16,7 +17,21 @@ DECODED_IMAGES = 1000
 
 _READ_BY_OPENCV = {"BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
 _ORIENTED_BY_OPENCV = {"JPEG", "MPO", "PNG", "WEBP"}
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+ORIENTATION = 0x0112  # EXIF's tag
+UPSIDE_DOWN = ("{n} image|images with an EXIF rotation that leaves its|their size as it was; training turns it|them, as viewers"
+               " do: look whether the objects lie on the turned picture")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What is wrong with an image file; `sentence` None: it is missing. `turn`: the EXIF orientation its objects lack."""
+
+    sentence: str | None
+    detail: str = ""
+    turn: int = 0
+
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def read_images(document, root, findings):
@@ -38,6 +53,7 @@ def read_images(document, root, findings):
             continue
         elif image_id in images:
             findings.problem("{n} image id|ids occurs|occur twice; give each image its own", f"image {image_id}")
+            images[image_id] = None  # whose its objects are is unknown
             continue
         if type(image_id) in (int, str):
             images[image_id] = None if missing else _entry(raw, root, findings)
@@ -60,23 +76,28 @@ def check_images(images, root, findings, progress=None):
     """Open every image file and record in `findings` what is missing, broken or of another size.
 
     Args:
-        images: Entries of `read_images`.
+        images: Entries of `read_images`. Those with a problem get the key "fault": the EXIF orientation by which their objects
+            would have to be turned, or 0 when the image cannot be used.
         root: Image root they were joined with.
         findings: Where problems and notes go.
         progress: Called as progress(done, total) after each image.
     """
     if not root.is_dir() and not all(os.path.isabs(image["name"]) for image in images):
+        for image in images:
+            image["fault"] = 0
         return findings.problem(f"the image root {root} is not a folder; check the path")
     step = max(1, -(-len(images) // DECODED_IMAGES))
     jobs = [(image, index % step == 0) for index, image in enumerate(images)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow warns of large images and odd EXIF; neither stops OpenCV
-        for done, (image, failure) in enumerate(zip(images, pool.map(_check, jobs), strict=True), 1):
-            if failure == "missing":
-                sentence = f"{{n}} image|images is|are listed but not in {root}/"
-                findings.problem(sentence, functools.partial(_hint, image, root))
-            elif failure:
-                findings.problem(failure[0], f"{image['name']}{failure[1]}")
+        for done, (image, fault) in enumerate(zip(images, pool.map(_check, jobs), strict=True), 1):
+            if fault and fault.sentence == UPSIDE_DOWN:
+                findings.note(fault.sentence, image["name"])
+            elif fault:
+                image["fault"] = fault.turn
+                sentence = fault.sentence or f"{{n}} image|images is|are listed but not in {root}/"
+                example = f"{image['name']}{fault.detail}" if fault.sentence else functools.partial(_hint, image, root)
+                findings.problem(sentence, example)
             if progress:
                 progress(done, len(images))
     if step > 1:
@@ -85,38 +106,40 @@ def check_images(images, root, findings, progress=None):
 
 
 def _check(job):
-    """Return None, "missing", or (sentence, detail after the file's name)."""
+    """Return what is wrong with an image, or None."""
     image, decode = job
     try:
         with Image.open(image["file_name"]) as picture:
             if picture.format not in _READ_BY_OPENCV:
-                return "{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}"
-            size, oriented = picture.size, _oriented_size(picture)
+                return _Fault("{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}")
+            size, oriented, turn = picture.size, oriented_size(picture), orientation(picture)
             if decode:
                 picture.draft("RGB", (1, 1))  # JPEG: decode at 1/8 size; the whole stream is still read
                 picture.load()
     except FileNotFoundError:
-        return "missing"
-    except _UNREADABLE as error:
-        return ("{n} image|images cannot be decoded; export or copy again", f": {str(error).splitlines()[0]:.80}")
+        return _Fault(None)
+    except UNREADABLE as error:
+        return _Fault("{n} image|images cannot be decoded; export or copy again", f": {str(error).splitlines()[0]:.80}")
     expected = image["width"], image["height"]
     if oriented == expected:
-        return None
+        return _Fault(UPSIDE_DOWN) if turn in range(2, 9) and size == expected else None
     detail = f" is {oriented[0]}x{oriented[1]}, the json says {expected[0]}x{expected[1]}"
     if size == expected:
-        return (
+        return _Fault(
             "{n} image|images with an EXIF rotation that the json does not know of: training would turn the image but"
-            " not its objects. Remove the tag (exiftool -Orientation= FILE)",
-            f"{detail}, its size before the rotation",
-        )
-    return "{n} image|images has|have another size than the json says", detail
+            " not its objects; remove the tag (exiftool -Orientation= FILE), or let instseg check-data --fix turn the objects",
+            f"{detail}, its size before the rotation", turn)
+    return _Fault("{n} image|images has|have another size than the json says", detail)
 
 
-def _oriented_size(picture):
-    """Return (width, height) as OpenCV loads the image: EXIF orientations 5 to 8 lie on their side."""
-    width, height = picture.size
-    turned = picture.format in _ORIENTED_BY_OPENCV and picture.getexif().get(0x0112) in (5, 6, 7, 8)
-    return (height, width) if turned else (width, height)
+def orientation(picture):
+    """Return the EXIF orientation, 1 to 8, by which OpenCV turns an opened Pillow image when it loads it."""
+    return picture.getexif().get(ORIENTATION, 1) if picture.format in _ORIENTED_BY_OPENCV else 1
+
+
+def oriented_size(picture):
+    """Return (width, height) of an opened Pillow image as OpenCV loads it: EXIF orientations 5 to 8 lie on their side."""
+    return picture.size[::-1] if orientation(picture) in (5, 6, 7, 8) else picture.size
 
 
 def _hint(image, root):

@@ -13,8 +13,8 @@ NO_MASK = "{n} object|objects without a usable mask (no segmentation, fewer than
 SHORT_PART = "{n} object|objects with a polygon part of fewer than 3 points: the part was left out"
 FLAT = "{n} object|objects with a flat list of coordinates instead of a list of parts: read as one part"
 FILLED = (
-    "{n} object|objects with one polygon part inside another: COCO fills it, and so does this program."
-    " If a hole is meant, write the mask as RLE"
+    "{n} object|objects with one polygon part inside another: COCO fills it, and so does this program;"
+    " if a hole is meant, write the mask as RLE"
 )
 
 FAR_PX = 1e6

@@ -45,7 +45,7 @@ class ObjectReader:
         example = f"annotation {annotation_id}"
         try:
             if annotation_id in self._seen:
-                return self._problem("{n} annotation id|ids occurs|occur twice; give each annotation its own", example)
+                self._problem("{n} annotation id|ids occurs|occur twice; give each annotation its own", example)
             self._seen.add(annotation_id)
             image, label = self._links(image_id, category_id, example)
         except TypeError:

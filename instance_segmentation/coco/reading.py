@@ -11,6 +11,7 @@ from instance_segmentation.coco.images import check_images as check_image_files
 from instance_segmentation.coco.images import read_images
 from instance_segmentation.coco.objects import ObjectReader
 from instance_segmentation.coco.record import Annotations
+from instance_segmentation.coco.turning import turn_objects
 from instance_segmentation.errors import DatasetError
 
 
@@ -36,14 +37,45 @@ def read_annotations(ann_files, roots, *, classes=None, all_classes=True, keep_e
     Raises:
         DatasetError: Lists every problem of every file.
     """
-    _check_class_list(classes)
     with _collector_paused():
-        parts = [_read_file(*pair, classes, check_images, progress) for pair in pair_files(ann_files, roots)]
-        if classes is None and parts[0].categories:
-            classes = tuple(parts[0].categories)
-        _check_classes_known(classes, parts, all_classes)
+        parts, classes = _read_files(ann_files, roots, classes, all_classes, check_images, progress)
         raise_problems([part.findings for part in parts])
-        return _merge(parts, tuple(classes), keep_empty)
+        return _merge(parts, classes, keep_empty)
+
+
+def salvage_annotations(ann_files, roots, *, classes=None, all_classes=True, progress=None):
+    """Read what has no problem, and tell all problems instead of raising them.
+
+    Images that are missing, broken or of another size are left out with their objects, and so are objects with a problem;
+    objects whose image has an EXIF rotation that the JSON does not know of are turned with it. Files whose categories have a
+    problem are left out.
+
+    Args:
+        ann_files, roots, classes, all_classes, progress: As of `read_annotations`.
+
+    Returns:
+        (`Findings` of each file, Annotations); None for the second when nothing is left.
+
+    Raises:
+        DatasetError: The paths or the class list make no sense.
+    """
+    with _collector_paused():
+        parts, classes = _read_files(ann_files, roots, classes, all_classes, True, progress)
+        for part in parts:
+            part.images = [image for image in part.images if image.get("fault") != 0]
+            turn_objects([image for image in part.images if image.get("fault")], part.annotations)
+        readable = [part for part in parts if part.images and not part.unclear]
+        return [part.findings for part in parts], _merge(readable, classes, keep_empty=True) if readable and classes else None
+
+
+def _read_files(ann_files, roots, classes, all_classes, check_images, progress):
+    """Return the `_Part` of each file, and the classes: those asked for, or else the first file's."""
+    _check_class_list(classes)
+    parts = [_read_file(*pair, classes, check_images, progress) for pair in pair_files(ann_files, roots)]
+    if classes is None and parts[0].categories:
+        classes = tuple(parts[0].categories)
+    _check_classes_known(classes, parts, all_classes)
+    return parts, classes and tuple(classes)
 
 
 def category_names(ann_file):
@@ -60,12 +92,26 @@ def category_names(ann_file):
     return tuple(names.values())
 
 
+def read_document(ann_file):
+    """Return a COCO file's content as it stands, once all of it but the images was checked as by `read_annotations`.
+
+    Raises:
+        DatasetError: Lists every problem.
+    """
+    read_annotations([ann_file], [Path(ann_file).parent], check_images=False)
+    return load_coco(Path(ann_file), Findings(ann_file))
+
+
 class _Part:
-    """What one file gave: `categories` {name: id}, images and annotations with the file's own image ids."""
+    """What one file gave: `categories` {name: id}, images and annotations with the file's own image ids.
+
+    `unclear`: its categories have a problem, so that the class of some object is unknown.
+    """
 
     def __init__(self, path):
         self.findings = Findings(path)
         self.categories = {}
+        self.unclear = False
         self.images = []
         self.annotations = []
         self.counts = {"images": 0, "annotations": 0, "left out": 0}
@@ -77,6 +123,7 @@ def _read_file(path, root, classes, check_images, progress):
     if document is None:
         return part
     names = read_categories(document, part.findings)
+    part.unclear = bool(part.findings.problems)
     part.categories = {name: category_id for category_id, name in names.items()}
     images = read_images(document, root, part.findings)
     part.images = [image for image in images.values() if image]

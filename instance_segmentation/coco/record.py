@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -42,6 +42,14 @@ class Annotations:
             extras.append(f"{spelled(empty, 'image')} without objects")
         text = f"{spelled(len(self.images), 'image')}, {spelled(len(self.annotations) - crowds, 'object')}"
         return f"{text} ({', '.join(extras)})" if extras else text
+
+    def without(self, paths):
+        """Return a copy that lacks these image files and their objects."""
+        images = [image for image in self.images if image["file_name"] not in paths]
+        number = {image["id"]: place for place, image in enumerate(images, 1)}
+        objects = [item for item in self.annotations if item["image_id"] in number]
+        return replace(self, images=[dict(image, id=number[image["id"]]) for image in images], annotations=[
+            dict(item, id=place, image_id=number[item["image_id"]]) for place, item in enumerate(objects, 1)])
 
     def write(self, path, masks="as is"):
         """Write a COCO file whose categories stand in the order of `classes`; whole or not at all.

@@ -41,8 +41,10 @@ def register(purpose="This command"):
         progress,
         pruning,
         replicas,
+        rtmdet_ins,
         seeding,
         test_loop,
         train_loop,
         val_loop,
+        yolact,
     )

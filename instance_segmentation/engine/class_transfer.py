@@ -10,7 +10,9 @@ ALIASES = {
     "houseplant": "pottedplant", "mobilephone": "cellphone", "phone": "cellphone",
     "doughnut": "donut", "hairdryer": "hairdrier", "cattle": "cow", "fridge": "refrigerator",
 }
-HEAD = re.compile(r"(?:bbox|mask)_head\.(?:\d+\.)?(fc_cls|fc_reg|conv_logits)\.(?:weight|bias)$")
+# Rows per class, and whether the background has rows too, of the layers that know classes; YOLACT's conv_cls once per anchor
+LAYERS = dict(fc_cls=(1, True), fc_reg=(4, False), conv_logits=(1, False), conv_cls=(1, True), rtm_cls=(1, False))
+HEAD = re.compile(rf"(?:bbox|mask)_head\.(?:\d+\.)?({'|'.join(LAYERS)})\.(?:\d+\.)?(?:weight|bias)$")
 
 
 def same_classes(source, target):
@@ -48,10 +50,11 @@ def carry_over(fresh, state, source, target):
         layer = HEAD.search(name)
         if not layer or name not in fresh:
             continue
-        size, background = (4 if layer[1] == "fc_reg" else 1), layer[1] == "fc_cls"
-        if (len(rows), len(fresh[name])) == (size * len(source) + background, size * len(target) + background):
-            old, new = (tensor.detach().cpu().unflatten(0, (-1, size)) for tensor in (rows, fresh[name].clone()))
+        size, background = LAYERS[layer[1]]
+        anchors, rest = divmod(len(rows), size * (len(source) + background))
+        if anchors and not rest and len(fresh[name]) == anchors * size * (len(target) + background):
+            old, new = (tensor.detach().cpu().unflatten(0, (anchors, -1, size)) for tensor in (rows, fresh[name].clone()))
             for to, origin in [*pairs, *([(-1, -1)] if background else [])]:
-                new[to] = old[origin]
-            heads[name] = new.flatten(0, 1)
+                new[:, to] = old[:, origin]
+            heads[name] = new.flatten(0, 2)
     return heads

@@ -22,15 +22,30 @@ def complexity_table(model, size_hw):
     head on as many proposals as the test config keeps, the mask head on as many detections as it keeps.
 
     Args:
-        model: A two-stage mmdet detector.
+        model: A two-stage mmdet detector, an RTMDet-Ins, or a ContractYOLACT, whose masks those add up who read its outputs.
         size_hw: Height and width of the network's input.
     """
+    image = torch.zeros(1, 3, *size_hw, device=next(model.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False, depth=4) as counter:
+        if hasattr(model, "roi_head"):
+            _run_two_stages(model, image)
+        elif hasattr(model, "answer"):
+            model.answer(image)
+        else:
+            _run_rtmdet_ins(model, image)
+    return round(counter.get_total_flops() / 1e9, 2), counter.get_table()
+
+
+def _run_rtmdet_ins(model, image):
+    head, count = model.bbox_head, model.test_cfg.max_per_img
+    *_, features = head(model.extract_feat(image))
+    head._mask_predict_by_feat_single(features[0], image.new_zeros(count, head.num_gen_params), image.new_ones(count, 4))
+
+
+def _run_two_stages(model, image):
     head = model.roi_head
     channels = head.bbox_roi_extractor.out_channels
     box, mask = (extractor.roi_layers[0].output_size for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor))
-    device = next(model.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False, depth=4) as counter:
-        model.rpn_head(model.extract_feat(torch.zeros(1, 3, *size_hw, device=device)))
-        head.bbox_head(torch.zeros(model.test_cfg.rpn.max_per_img, channels, *box, device=device))
-        head.mask_head(torch.zeros(model.test_cfg.rcnn.max_per_img, channels, *mask, device=device))
-    return round(counter.get_total_flops() / 1e9, 2), counter.get_table()
+    model.rpn_head(model.extract_feat(image))
+    head.bbox_head(image.new_zeros(model.test_cfg.rpn.max_per_img, channels, *box))
+    head.mask_head(image.new_zeros(model.test_cfg.rcnn.max_per_img, channels, *mask))

@@ -1,15 +1,17 @@
-"""Edit an mmengine Config, which only this module and `recipe` do: template values + flags → the config of one run."""
+"""Edit an mmengine Config, as only this module, `recipe` and `overrides` do: template values + flags → one run's config."""
 
-import difflib
-import inspect
 import math
 from pathlib import Path
 
 from mmengine.config import Config
 
 from instance_segmentation.engine.augmentation import innermost
+from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.engine.recipe import set_recipe
 from instance_segmentation.errors import TemplateError
+
+# Steps of a pipeline that hold the input's (width, height), and where
+SIZED = dict(Resize="scale", RandomResize="scale", PolygonCrop="crop_size", Pad="size")
 
 
 def read_config(path):
@@ -102,8 +104,9 @@ def set_tiles(cfg, *loaders):
         for step in innermost(loader.dataset).pipeline:
             if step.type == "LoadImageFromFile":
                 step.type = "LoadTile"
-    for part in (cfg.model.train_cfg.rpn, cfg.model.train_cfg.rcnn):
-        part.assigner.ignore_iof_thr = 0.5
+    for part in dicts_in(cfg.model.train_cfg):
+        if "ignore_iof_thr" in part:  # RTMDet's assigner has none: to it crowds are background
+            part["ignore_iof_thr"] = 0.5
 
 
 def use_start_recipe(cfg, name, asked):
@@ -166,7 +169,7 @@ def set_workers(loader, num_workers):
 
 def set_classes(cfg, classes):
     """Size the heads for the class list."""
-    for node in _dicts(cfg.model):
+    for node in dicts_in(cfg.model):
         if "num_classes" in node:
             node["num_classes"] = len(classes)
 
@@ -203,16 +206,16 @@ def set_input_size(cfg, size_hw):
     cfg.input_size = tuple(size_hw)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in innermost(loader.dataset).pipeline:
-            if step.type == "Resize":
-                step.scale = (size_hw[1], size_hw[0])
+            if step.type in SIZED:
+                step[SIZED[step.type]] = (size_hw[1], size_hw[0])
             elif step.type == "RandomChoiceResize":
                 step.scales = train_scales(size_hw)
 
 
 def drop_resize(cfg):
-    """Take resizing out of the test pipeline, in place, for models that do it themselves."""
+    """Take resizing and padding out of the test pipeline, in place, for models that do it themselves."""
     dataset = innermost(cfg.test_dataloader.dataset)
-    dataset.pipeline = [step for step in dataset.pipeline if step.type != "Resize"]
+    dataset.pipeline = [step for step in dataset.pipeline if step.type not in SIZED]
 
 
 def check_input_size(size_hw):
@@ -230,60 +233,10 @@ def train_scales(size_hw):
     return [(w, h) for w in widths for h in heights if abs(w / size_hw[1] - h / size_hw[0]) <= tolerance]
 
 
-def apply_overrides(cfg, overrides):
-    """Merge dotted keys into the config.
-
-    Raises:
-        TemplateError: A key does not exist in the config and is no argument of the class it would go to.
-    """
-    unknown = [problem for key in _dotted(overrides) if (problem := _unknown_key(cfg, key))]
-    if unknown:
-        raise TemplateError("--cfg-options: " + "; ".join(unknown))
-    try:
-        cfg.merge_from_dict(overrides)
-    except (TypeError, KeyError) as error:  # mmengine's own words name key and remedy
-        raise TemplateError(f"--cfg-options: {error.args[0]}") from error
-
-
-def _dotted(overrides):
-    """All keys, those of dicts that are merged into the config's too; a dict of another class brings its own."""
-    for key, value in overrides.items():
-        yield key
-        if isinstance(value, dict) and not value.keys() & {"type", "_delete_"}:
-            yield from _dotted({f"{key}.{inner}": more for inner, more in value.items()})
-
-
-def _unknown_key(cfg, dotted):
-    """Say what is wrong with one dotted key, or None."""
-    node, path = cfg, []
-    for part in dotted.split("."):
-        if isinstance(node, (list, tuple)):
-            if not part.isdigit() or int(part) >= len(node):
-                return f"'{dotted}': '{'.'.join(path)}' is a list of {len(node)}, got index '{part}'"
-            node = node[int(part)]
-        elif isinstance(node, (dict, Config)):
-            if part not in node and part not in _arguments(node):
-                near = difflib.get_close_matches(part, [*node, *_arguments(node)], n=1)
-                return f"unknown key '{dotted}'" + (f"; did you mean '{'.'.join([*path, near[0]])}'?" if near else "")
-            node = node.get(part, {})
-        path.append(part)
-    return None
-
-
-def _arguments(node):
-    """Names of the arguments that the class of a config dict takes; empty when it has no known class."""
-    import mmdet.registry
-    if not isinstance(node.get("type"), str):
-        return []
-    registries = [value for value in vars(mmdet.registry).values() if isinstance(value, mmdet.registry.Registry)]
-    classes = [cls for registry in registries if inspect.isclass(cls := registry.get(node["type"]))]
-    return [name for cls in classes for base in cls.__mro__[:-1] for name in inspect.signature(base).parameters]
-
-
-def _dicts(node):
+def dicts_in(node):
     """Every dict inside nested dicts and lists, outermost first."""
     if isinstance(node, dict):
         yield node
     for value in node.values() if isinstance(node, dict) else node:
         if isinstance(value, (dict, list, tuple)):
-            yield from _dicts(value)
+            yield from dicts_in(value)

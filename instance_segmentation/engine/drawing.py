@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from instance_segmentation.engine.mask_head import as_rles
 from instance_segmentation.errors import MediaError
 from instance_segmentation.inference.drawing import draw
 from instance_segmentation.prediction import Prediction
@@ -41,5 +42,5 @@ def as_prediction(sample, classes):
     """Turn mmdet's DetDataSample into a Prediction."""
     found = sample.pred_instances
     return Prediction(found.bboxes.float().cpu().numpy(), found.scores.float().cpu().numpy(),
-                      found.labels.cpu().numpy().astype(np.int64), list(found.masks), tuple(classes),
+                      found.labels.cpu().numpy().astype(np.int64), as_rles(found.masks), tuple(classes),
                       tuple(sample.ori_shape[:2]))

@@ -11,7 +11,7 @@ from instance_segmentation.engine.metrics import MAX_DETS
 from instance_segmentation.engine.runner import FineTuneRunner
 
 
-def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, tiles=None, max_dets=MAX_DETS):
+def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, tiles=None, max_dets=MAX_DETS, on_scored=None):
     """Evaluate a model.
 
     Args:
@@ -24,6 +24,7 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
         drawings: Folder for pictures with the detections, or None.
         tiles: The same annotations cut by `coco.tiled`, to detect in tiles; then there are no pictures.
         max_dets: Detections per image and class that count.
+        on_scored: As of `coco_metrics`.
 
     Returns:
         Metrics (key → float in [0, 1]), seconds per image or tile of each `test_step` (with `stream`, of the first ones,
@@ -35,7 +36,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
     else:
         drop_resize(cfg)
     truth, found = annotations.write(folder / "test.json"), folder / "results.json"
-    score, shown = dict(type="CocoSegmMetric", ann_file=str(truth), results_file=str(found), max_dets=max_dets), truth
+    score = dict(type="CocoSegmMetric", ann_file=str(truth), results_file=str(found), max_dets=max_dets, on_scored=on_scored)
+    shown = truth
     if tiles:
         set_tiles(cfg, cfg.test_dataloader)
         shown = tiles.write(folder / "tiles.json")

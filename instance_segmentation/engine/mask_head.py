@@ -1,7 +1,10 @@
 """FCNMaskHead whose predictions leave as RLEs, pasted by the code that also serves the exported network."""
 
+import numpy as np
+import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.registry import MODELS
+from pycocotools import mask as coco_mask
 
 from instance_segmentation.inference.masks import paste_rles
 
@@ -37,3 +40,10 @@ class BoxMaskHead(FCNMaskHead):
             results.masks = paste_rles(results.bboxes.float().cpu().numpy(), masks.float().cpu().numpy(), size_hw,
                                        rcnn_test_cfg.mask_thr_binary)
         return results_list
+
+
+def as_rles(masks):
+    """Masks as RLEs: BoxMaskHead's are already, other heads of mmdet give a (N, H, W) bool tensor."""
+    if not isinstance(masks, torch.Tensor):
+        return list(masks)
+    return [coco_mask.encode(np.asfortranarray(mask)) for mask in masks.cpu().numpy().astype(np.uint8)]

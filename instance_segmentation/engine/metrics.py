@@ -13,6 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from instance_segmentation.engine.mask_head import as_rles
+from instance_segmentation.engine.matching import class_matches
 from instance_segmentation.inference.tiles import merge
 from instance_segmentation.prediction import Prediction
 
@@ -35,14 +37,15 @@ class CocoSegmMetric(BaseMetric):
             of `ann_file`; None when these are not cut.
         max_dets: Detections per image that count, the best of each class.
         results_file: Where to write the predictions as COCO results JSON, or None.
+        on_scored: As of `coco_metrics`.
         collect: `collect_device` and `collect_dir` of mmengine's BaseMetric, for several processes.
     """
 
     default_prefix = ""  # the keys have their own
 
-    def __init__(self, ann_file, results_file=None, tiles=None, max_dets=MAX_DETS, **collect):
+    def __init__(self, ann_file, results_file=None, tiles=None, max_dets=MAX_DETS, on_scored=None, **collect):
         super().__init__(**collect)
-        self.ann_file, self.results_file, self.max_dets = ann_file, results_file, max_dets
+        self.ann_file, self.results_file, self.max_dets, self.on_scored = ann_file, results_file, max_dets, on_scored
         self.tiles = json.loads(Path(tiles).read_text())["images"] if tiles else None
 
     def process(self, data_batch, data_samples):
@@ -50,7 +53,7 @@ class CocoSegmMetric(BaseMetric):
         for sample in data_samples:
             pred = sample["pred_instances"]
             self.results.append(coco_results(sample["img_id"], pred["bboxes"].float().cpu().numpy(), pred["scores"],
-                                             pred["labels"], pred["masks"]))
+                                             pred["labels"], as_rles(pred["masks"])))
 
     def compute_metrics(self, results):
         """Score all detections, and write them when asked to."""
@@ -59,7 +62,7 @@ class CocoSegmMetric(BaseMetric):
             detections = merge_results(detections, self.tiles)
         if self.results_file:
             Path(self.results_file).write_text(json.dumps(detections))
-        return coco_metrics(self.ann_file, detections, self.max_dets)
+        return coco_metrics(self.ann_file, detections, self.max_dets, self.on_scored)
 
 
 def _text(counts):
@@ -87,27 +90,29 @@ def merge_results(detections, tiles):
         by_tile[item["image_id"]].append(item)
     for parent, group in groupby(tiles, key=lambda tile: tile["parent"]):
         group = list(group)
-        found = merge([_as_prediction(by_tile[tile["id"]]) for tile in group], [tile["tile"] for tile in group],
+        found = merge([as_prediction(by_tile[tile["id"]]) for tile in group], [tile["tile"] for tile in group],
                       group[0]["parent_hw"])
         merged += coco_results(parent, found.boxes, found.scores, found.labels, found.rles)
     return merged
 
 
-def _as_prediction(results):
+def as_prediction(results, classes=(), size_hw=()):
+    """COCO results of one image, or its objects with a `score`, as a Prediction."""
     boxes = np.float32([item["bbox"] for item in results]).reshape(-1, 4)
-    rles = [dict(item["segmentation"], counts=item["segmentation"]["counts"].encode()) for item in results]
+    rles = [dict(item["segmentation"], counts=_text(item["segmentation"]["counts"]).encode()) for item in results]
     return Prediction(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
                       np.array([item["score"] for item in results]),
-                      np.array([item["category_id"] - 1 for item in results], np.int64), rles, (), ())
+                      np.array([item["category_id"] - 1 for item in results], np.int64), rles, tuple(classes), tuple(size_hw))
 
 
-def coco_metrics(ann_file, detections, max_dets=MAX_DETS):
+def coco_metrics(ann_file, detections, max_dets=MAX_DETS, on_scored=None):
     """Compute box and mask metrics of COCO results.
 
     Args:
         ann_file: COCO annotations.
         detections: COCO results, each with `image_id`, `category_id`, `bbox`, `score` and an RLE `segmentation`.
         max_dets: Detections per image and class that count, 10 or more.
+        on_scored: Called with the accumulated COCOeval of the boxes, then with that of the masks.
 
     Returns:
         Dict of plain floats in [0, 1], NaN where the class or size range has no ground truth.
@@ -116,7 +121,10 @@ def coco_metrics(ann_file, detections, max_dets=MAX_DETS):
         truth = COCO(str(ann_file))
         metrics = {}
         for kind in KINDS:
-            metrics.update(_evaluate(truth, _load(truth, detections, kind), kind, max_dets))
+            evaluation = _evaluate(truth, _load(truth, detections, kind), kind, max_dets)
+            metrics.update(_metrics(evaluation, kind, max_dets))
+            if on_scored:
+                on_scored(evaluation)
     return metrics
 
 
@@ -135,19 +143,7 @@ def segm_matches(ann_file, detections):
         truth = COCO(str(ann_file))
         evaluation = COCOeval(truth, _load(truth, detections, "segm"), "segm")
         evaluation.evaluate()
-    images, sizes, params = len(evaluation.params.imgIds), len(evaluation.params.areaRng), evaluation.params
-    return [_class_matches(evaluation.evalImgs[start:start + images])  # the first of the size ranges: all sizes
-            for start in range(0, len(params.catIds) * sizes * images, sizes * images)]
-
-
-def _class_matches(images):
-    """Scores, hits and number of objects of one class from COCOeval's entries per image, None where it is absent."""
-    images = [entry for entry in images if entry]
-    counted = [~entry["dtIgnore"][0].astype(bool) for entry in images]  # row 0 is IoU 0.5
-    scores = [np.asarray(entry["dtScores"])[keep] for entry, keep in zip(images, counted, strict=True)]
-    hits = [entry["dtMatches"][0][keep] > 0 for entry, keep in zip(images, counted, strict=True)]
-    objects = sum(int((np.asarray(entry["gtIgnore"]) == 0).sum()) for entry in images)
-    return np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *hits]), objects
+    return class_matches(evaluation)
 
 
 def _load(truth, detections, kind):
@@ -171,11 +167,15 @@ def _evaluate(truth, found, kind, max_dets):
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
+    return evaluation
+
+
+def _metrics(evaluation, kind, max_dets):
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class; all sizes, all detections that count
     recall = evaluation.eval["recall"][:, :, 0, -1]  # IoU, class
     metrics = {f"{kind}/{name.format(max_dets)}": _defined(value) for name, value in zip(SUMMARY, evaluation.stats, strict=True)}
     metrics[f"{kind}/AP"] = _mean(precision)  # COCOeval's own is -1 unless max_dets is 100
-    for index, category in enumerate(truth.loadCats(evaluation.params.catIds)):
+    for index, category in enumerate(evaluation.cocoGt.loadCats(evaluation.params.catIds)):
         own = {"AP": precision[:, :, index], "AP50": precision[0, :, index], f"AR{max_dets}": recall[:, index]}
         metrics.update({f"{kind}/{suffix}/{category['name']}": _mean(values) for suffix, values in own.items()})
     return metrics

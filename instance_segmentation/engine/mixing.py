@@ -1,4 +1,4 @@
-"""Augmentations that make one image of several and keep every mask a float polygon, cut or hidden exactly where the image is.
+"""Augmentations that cut images or make one of several, and keep every mask a float polygon, cut or hidden where the image is.
 
 mmdet's own lose masks: its Mosaic ignores them, CachedMosaic and every crop bend polygons at the border or fill their holes, and
 CopyPaste needs a bitmap per object. Those here run in mmdet's MultiImageMixDataset, which gives them copies that they may change,
@@ -50,6 +50,27 @@ class PolygonMosaic(BaseTransform):
             part["gt_masks"] = [[polygon + np.resize([x, y], polygon.size) for polygon in polygons]
                                 for polygons in part["gt_masks"]]
         return combined(parts, image, [inside(polygons, *size) for part in parts for polygons in part["gt_masks"]])
+
+
+@TRANSFORMS.register_module()
+class PolygonCrop(BaseTransform):
+    """A part of the image at random; a side that is no longer than the part's stays whole.
+
+    Args:
+        crop_size: Width and height of the part in pixels.
+    """
+
+    def __init__(self, crop_size):
+        self.crop_size = crop_size
+
+    def transform(self, results):
+        """Cut the image, and move boxes and polygons."""
+        rest = np.maximum(0, np.subtract(results["img"].shape[1::-1], self.crop_size))
+        x, y = (int(np.random.randint(0, most + 1)) for most in rest)
+        image = results["img"][y:y + self.crop_size[1], x:x + self.crop_size[0]]
+        results["gt_bboxes"].translate_([-x, -y])
+        objects = [[polygon - np.resize([x, y], polygon.size) for polygon in polygons] for polygons in results["gt_masks"]]
+        return combined([results], image, [inside(polygons, *image.shape[:2]) for polygons in objects])
 
 
 @TRANSFORMS.register_module()

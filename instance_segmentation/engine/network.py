@@ -17,7 +17,7 @@ def load_network(weights, *, config=None, device="cpu", trust=False):
 
     Returns:
         An mmdet detector in eval mode, with `cfg` (mmengine Config), `dataset_meta["classes"]` (tuple), `input_size`
-        (height, width in pixels) and `load_report`.
+        (height, width in pixels), `resize_type` (a key of `resizing.MODES`), `pad_value` and `load_report`.
 
     Raises:
         WeightsError: The file is unsafe, incomplete, or does not fit.
@@ -49,4 +49,5 @@ def build_network(cfg, classes):
     model = MODELS.build(cfg.model)
     model.eval()
     model.cfg, model.dataset_meta, model.input_size = cfg, dict(classes=tuple(classes)), tuple(cfg.input_size)
+    model.resize_type, model.pad_value = cfg.get("resize_type", "standard"), cfg.get("pad_value", 0)
     return model

@@ -70,7 +70,7 @@ def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, norma
 
 def freeze(backbone, stages):
     """Freeze the first stages of a backbone: weights and normalisation."""
-    most = max(backbone.out_indices) + 1
+    most = max(backbone.out_indices) + (backbone.type != "CSPNeXt")  # which counts its stem as a stage there, but not here
     if stages > most:
         raise TemplateError(f"--frozen-stages: got {stages}, {backbone.type} has {most} that this network uses")
     backbone.frozen_stages = stages

@@ -20,9 +20,11 @@ from instance_segmentation.writing import replacing
 def is_news(record):
     """Keep mmengine's notes off the terminal that say nothing to the user.
 
-    They are deprecations of its own calls, and that gradients are lost by a resume between two updates: ours are saved.
+    They are deprecations of its own calls, that gradients are lost by a resume between two updates (ours are saved), and that
+    layers which parts of a network share are given to the optimizer once.
     """
-    return not any(words in record.getMessage() for words in ("FileClient", "HardDiskBackend", "is lost and the result may"))
+    old_news = "FileClient", "HardDiskBackend", "is lost and the result may", "is skipped since bypass_duplicate"
+    return not any(words in record.getMessage() for words in old_news)
 
 
 class FineTuneRunner(Runner):

@@ -34,7 +34,11 @@ class TestedDetector(BaseModel):
             raise NotImplementedError(f"an evaluated model can only predict, not '{mode}'")
         for image, sample in zip(inputs, data_samples, strict=True):
             found = self.detector(np.ascontiguousarray(image.permute(1, 2, 0).numpy().astype(np.uint8)))
-            sample.pred_instances = InstanceData(
-                bboxes=torch.from_numpy(found.boxes), scores=torch.from_numpy(found.scores),
-                labels=torch.from_numpy(found.labels), masks=found.rles)
+            sample.pred_instances = as_instances(found)
         return data_samples
+
+
+def as_instances(found):
+    """A Prediction as mmengine's InstanceData."""
+    return InstanceData(bboxes=torch.from_numpy(found.boxes), scores=torch.from_numpy(found.scores),
+                        labels=torch.from_numpy(found.labels), masks=found.rles)

@@ -10,6 +10,7 @@ import numpy as np
 
 from instance_segmentation.errors import WeightsError
 
+YOLACT_NMS_IOU, YOLACT_MOST = 0.5, 100  # no entry of a model says them
 EXPLANATIONS = ("saliency_map", "feature_vector")  # outputs that OTX can add to any model
 
 
@@ -41,6 +42,8 @@ class Contract:
         inputs: Names of its inputs; None for one input of any name.
         outputs: Output → rank. When `by_rank`, the model may name them as it likes.
         read: Turns (outputs, lowest score, (height, width) of the input) into Found.
+        model_type: Model API's name of the kind.
+        gives: The outputs of a model of this tool, for people.
         classes_of: Output and axis whose length is the number of classes, background counted.
     """
 
@@ -49,6 +52,8 @@ class Contract:
     outputs: dict
     read: callable
     by_rank: bool = False
+    model_type: str = "MaskRCNN"
+    gives: str = "boxes [N, 5] (x1 y1 x2 y2 in input pixels, score), labels [N] from 0, masks [N, m, m] inside the box"
     classes_of: tuple | None = None
 
     def lacks(self, inputs, outputs):
@@ -100,18 +105,18 @@ def _segmentoly(out, threshold, size_hw):
     return Found(boxes, out["scores"][keep], classes - 1, out["raw_masks"][keep, classes], boxes)
 
 
-def _yolact(out, threshold, size_hw, nms_iou=0.5, most=100):
+def _yolact(out, threshold, size_hw):
     """YOLACT: boxes in shares of the input, masks as sums of prototypes (arXiv:1904.02689, section 3).
 
-    Per-class NMS at IoU 0.5, as the Open Model Zoo demo does it.
+    Per-class NMS as the Open Model Zoo demo does it.
     """
     boxes, scores, coefficients, prototypes = (out[name][0] for name in ("boxes", "conf", "mask", "proto"))
     at, labels = np.nonzero(scores[:, 1:] >= threshold)
     boxes = boxes[at] * np.float32(size_hw[::-1] * 2)
     sure = scores[at, labels + 1]
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-    kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), sure.tolist(), labels.tolist(), threshold, nms_iou) if len(at) else []
-    kept = np.asarray(kept, np.int64)[:most]
+    kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), sure.tolist(), labels.tolist(), threshold, YOLACT_NMS_IOU) if len(at) else []
+    kept = np.asarray(kept, np.int64)[:YOLACT_MOST]
     masks = np.einsum("hwk,nk->nhw", prototypes, coefficients[at[kept]])
     whole = np.tile(np.float32([0, 0, *size_hw[::-1]]), (len(kept), 1))
     return Found(boxes[kept], sure[kept], labels[kept].astype(np.int64), 1 / (1 + np.exp(-masks)), whole)
@@ -122,7 +127,9 @@ MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX (told by ranks: labels
 BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(labels=2, boxes=3, masks=4), _mask_rcnn, by_rank=True)
 SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
                       dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1))
-YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolact, classes_of=("conf", 2))
+YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolact, model_type="YOLACT",
+                  classes_of=("conf", 2), gives="of P anchors boxes [1, P, 4] (x1 y1 x2 y2 as shares of the input), conf [1, P, "
+                  "classes + 1] with the background first, mask [1, P, k]; proto [1, h, w, k]. NMS and masks are the reader's")
 CONTRACTS = (MASK_RCNN, BATCHED, SEGMENTOLY, YOLACT)
 
 

@@ -1,15 +1,22 @@
 """A model as a function: image in, Prediction in that image's pixels out, whatever runs the network. Needs no torch."""
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.errors import WeightsError
+from instance_segmentation.errors import MediaError, WeightsError
 from instance_segmentation.inference.contracts import Contract
 from instance_segmentation.inference.masks import paste_rles
+from instance_segmentation.inference.metrics import Metrics
+from instance_segmentation.inference.pipeline import detect, detect_tiled
 from instance_segmentation.inference.resizing import Resize
+from instance_segmentation.inference.sources import Source, open_source, read_image
 from instance_segmentation.prediction import Prediction
+from instance_segmentation.report import progress as progress_bar
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Detector:
         mask_threshold: Probability from which a pixel belongs to the object.
         info: What the model says about itself, an IrInfo.
         threshold_origin: Who chose `threshold`, in words.
+        compile_many: Gives what runs the network on several images at a time; None when `run` does that best itself.
     """
 
     run: object
@@ -39,11 +47,51 @@ class Detector:
     mask_threshold: float = 0.5
     info: object = None
     threshold_origin: str = "the default"
+    compile_many: object = None
 
-    def __call__(self, image_bgr):
-        """Detect in one image, (H, W, 3) uint8; returns a Prediction in its pixels."""
+    def __call__(self, image):
+        """Detect in one image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR, or the path of an image.
+
+        Returns:
+            A Prediction in its pixels, with the image.
+
+        Raises:
+            MediaError: It is no such array, or no readable image.
+        """
+        name, image_bgr = (Path(image).name, read_image(image)) if isinstance(image, (str, Path)) else ("", _checked(image))
         inputs, placement = self.prepare(image_bgr)
-        return self.predict(self.run(inputs), placement, image_bgr.shape[:2])
+        return replace(self.read(self.run(inputs), placement, image_bgr.shape[:2]), image_bgr=image_bgr, source=name)
+
+    def predict(self, source, *, progress=False, number=0, tile_px=None, overlap=0.25):
+        """Detect in every picture of a source, several at a time.
+
+        Args:
+            source: Image, folder, video, camera's number or URL; a list of images and folders; or a Source.
+            progress: Show how far it is: a bar on a terminal, a line every 30 s otherwise.
+            number: Of pictures that are inferred at the same time; as many as the device likes when 0.
+            tile_px, overlap: Detect in tiles, one at a time, as of `detect_in_tiles`; in whole pictures when None.
+
+        Yields:
+            The Prediction of each picture in order, with the picture and its name.
+
+        Raises:
+            MediaError: There is no such source, or a picture cannot be read.
+        """
+        source = source if isinstance(source, Source) else open_source(source)
+        found = (detect_tiled(source.pictures, self, Metrics(), tile_px, overlap) if tile_px
+                 else detect(source.pictures, replace(self, run=self.run_many), Metrics(), number))
+        with progress_bar("Predicting") if progress else nullcontext(lambda done, total: None) as show:
+            for frame, prediction in found:
+                yield replace(prediction, image_bgr=frame.image, source=frame.name)
+                show(frame.index + 1, source.count)
+
+    @cached_property
+    def run_many(self):
+        """What runs the network on several images at a time, compiled when first needed."""
+        return self.compile_many() if self.compile_many else self.run
 
     def prepare(self, image_bgr):
         """The network's input for an image.
@@ -58,7 +106,7 @@ class Detector:
         inner = np.multiply(image_bgr.shape[:2], placement.scale_xy[::-1])
         return dict(im_data=tensor, im_info=np.float32([[*inner.round(), 1]])), placement
 
-    def predict(self, outputs, placement, size_hw):
+    def read(self, outputs, placement, size_hw):
         """Read the network's outputs for an image.
 
         Args:
@@ -83,6 +131,14 @@ class Detector:
         if found.windows is not found.boxes:
             rles = [_cut(rle, box, size_hw) for rle, box in zip(rles, boxes, strict=True)]
         return Prediction(boxes, found.scores[order], found.labels[order], rles, self.classes, tuple(size_hw))
+
+
+def _checked(image):
+    """An image that was handed over; raises MediaError unless it is (H, W, 3) uint8."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise MediaError(f"the image: got {got}, expected a path or a numpy array (H, W, 3) of uint8, blue, green, red")
+    return image
 
 
 def _cut(rle, box, size_hw):

@@ -16,10 +16,12 @@ class Look:
     """How detections are drawn.
 
     Attributes:
-        boxes, scores: Whether boxes and scores are drawn; masks and names always are.
+        boxes, scores: Whether boxes and scores are drawn; masks always are.
+        names: Whether names are drawn, and the scores with them.
         opacity: Of the masks, 0 to 1.
         line_px: Width of lines in pixels; follows the image's resolution when None.
         text_scale: Size of the text, 0.4 being small; follows the image's resolution when None.
+        text_px: Width of the text's strokes in pixels; follows its size when None.
     """
 
     boxes: bool = True
@@ -27,6 +29,8 @@ class Look:
     opacity: float = 0.45
     line_px: int | None = None
     text_scale: float | None = None
+    names: bool = True
+    text_px: int | None = None
 
     def for_size(self, size_hw):
         """Line width in pixels and text scale for an image of this height and width."""
@@ -63,8 +67,9 @@ def draw(image_bgr, prediction, look=None):
         box = prediction.boxes[i].round().astype(int).tolist()
         if look.boxes:
             _outlined(lambda *pen, box=box: cv2.rectangle(canvas, box[:2], box[2:], *pen), colours[i], line_px)
-        text = f"{names[i]} {prediction.scores[i]:.2f}" if look.scores else names[i]
-        _label(canvas, box, text, colours[i], text_scale, at_edge=look.boxes)
+        if look.names:
+            text = f"{names[i]} {prediction.scores[i]:.2f}" if look.scores else names[i]
+            _label(canvas, box, text, colours[i], (text_scale, look.text_px or _strokes(text_scale)), at_edge=look.boxes)
     return canvas
 
 
@@ -72,7 +77,7 @@ def note(canvas, lines):
     """Write lines of text into the top left corner, in place."""
     scale = 0.5 * max(1, min(canvas.shape[:2]) / 400)
     for number, line in enumerate(lines):
-        _plate(canvas, (0, round(number * 30 * scale)), line, (40, 40, 40), scale)
+        _plate(canvas, (0, round(number * 30 * scale)), line, (40, 40, 40), (scale, _strokes(scale)))
 
 
 def _outlined(stroke, colour, line_px):
@@ -92,28 +97,28 @@ def _mask(canvas, rle, colour, opacity, line_px):
     _outlined(lambda *pen: cv2.drawContours(canvas, contours, -1, *pen, offset=(x, y)), colour, line_px)
 
 
-def _label(canvas, box, text, colour, scale, at_edge):
+def _label(canvas, box, text, colour, font, at_edge):
     """A name above the box, or in its middle where no box is drawn."""
-    width, height = _plate_size(text, scale)
+    width, height = _plate_size(text, font)
     left, top = (box[0], box[1] - height) if at_edge else ((box[0] + box[2] - width) // 2, (box[1] + box[3] - height) // 2)
     top = top if top >= 0 else max(0, box[1])
-    _plate(canvas, (max(0, min(left, canvas.shape[1] - width)), min(top, canvas.shape[0] - height)), text, colour, scale)
+    _plate(canvas, (max(0, min(left, canvas.shape[1] - width)), min(top, canvas.shape[0] - height)), text, colour, font)
 
 
-def _plate_size(text, scale):
-    """Width and height in pixels of a text with its ground."""
-    (width, height), base = cv2.getTextSize(text, FONT, scale, _strokes(scale))
+def _plate_size(text, font):
+    """Width and height in pixels of a text with its ground; `font` is the text's scale and the width of its strokes."""
+    (width, height), base = cv2.getTextSize(text, FONT, *font)
     return width + 4, height + base + 2
 
 
-def _plate(canvas, left_top, text, colour, scale):
+def _plate(canvas, left_top, text, colour, font):
     """Text on a ground of `colour`, in black or white, whichever is legible on it."""
-    (left, top), (width, height) = left_top, _plate_size(text, scale)
+    (left, top), (width, height) = left_top, _plate_size(text, font)
     cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, -1)
     blue, green, red = colour
     ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else (255, 255, 255)  # BT.601 luma
-    base = cv2.getTextSize(text, FONT, scale, _strokes(scale))[1]
-    cv2.putText(canvas, text, (left + 2, top + height - base), FONT, scale, ink, _strokes(scale), cv2.LINE_AA)
+    base = cv2.getTextSize(text, FONT, *font)[1]
+    cv2.putText(canvas, text, (left + 2, top + height - base), FONT, font[0], ink, font[1], cv2.LINE_AA)
 
 
 def _strokes(scale):

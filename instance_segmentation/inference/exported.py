@@ -1,18 +1,19 @@
 """Loading exported models, and what can be said about them from outside. Needs no torch."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.contracts import contract_of, is_fixed
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import MODES, Resize, up_to_32
+from instance_segmentation.inference.speeds import lighten, refusal
 from instance_segmentation.ir.core import core
 from instance_segmentation.ir.info import read_ir
 from instance_segmentation.ir.onnx_session import read_onnx
 from instance_segmentation.ir.preprocessing import parse_layout, shape_of, taking_bgr_pixels
-from instance_segmentation.ir.session import compile_ir
+from instance_segmentation.ir.session import compile_ir, throughput_properties
 
 # whether limits of (height, width), or for fit_max of (shorter, longer side), agree with a fixed input
 FITS = {"standard": tuple.__eq__, "fit_to_window": lambda window, size: window[0] <= size[0] and window[1] <= size[1],
@@ -41,6 +42,7 @@ class LoadOptions:
         mean: (b, g, r) to be subtracted for a model that does not do it itself; replaces a checkpoint's own.
         rgb: The model takes RGB pixels, whatever it says about itself.
         extension: Library with OpenVINO operations that the model needs.
+        speed: `fast` or `rapid`, which give accuracy for time (`speeds`); None for all that the model can.
     """
 
     labels: Path | tuple | None = None
@@ -53,6 +55,7 @@ class LoadOptions:
     mean: tuple = ()
     rgb: bool = False
     extension: Path | None = None
+    speed: str | None = None
 
     @classmethod
     def of_flags(cls, *, fit_max=None, fit_window=None, size=None, mean_pixel=(), prob_threshold=None, **others):
@@ -108,9 +111,16 @@ def _openvino(path, options):
     contract = contract_of(inputs, outputs, path)
     image = contract.image_input(inputs)
     layout = parse_layout(options.layout, list(inputs)).get(image)
+    properties = options.properties or {}
+    if options.speed:
+        threshold = default_threshold(info)[0] if options.threshold is None else options.threshold
+        properties = lighten(model, options, threshold, path) | properties
     model = taking_bgr_pixels(model, image, layout, options.mean or info.mean, info.scale)
-    run = compile_ir(model, options.device, options.properties)
-    return assemble(run, contract, outputs, info, shape_of(model.input(image))[2:], options, path)
+    run = compile_ir(model, options.device, properties)
+    detector = assemble(run, contract, outputs, info, shape_of(model.input(image))[2:], options, path)
+    if "PERFORMANCE_HINT" in properties:  # the caller knows what comes
+        return detector
+    return replace(detector, compile_many=partial(compile_ir, model, options.device, throughput_properties() | properties))
 
 
 def _add_extension(library):
@@ -122,6 +132,8 @@ def _add_extension(library):
 
 
 def _onnx(path, options):
+    if options.speed:
+        raise refusal(options, path)
     if options.mean:
         raise WeightsError(f"--mean_pixel: ONNX Runtime cannot subtract it from the input of {path}; convert the model to "
                            "OpenVINO with `ovc` and run that")
@@ -152,8 +164,9 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     size_hw = _input_size(size_hw, mode, options.limits, path)
     threshold, origin = default_threshold(info) if options.threshold is None else (options.threshold, "as given")
-    return Detector(run, contract, names, tuple(classes), Resize(mode, size_hw, options.limits, GREY if options.limits else 0),
-                    options.rgb or info.channel_order == "RGB", threshold, info.mask_threshold, info, origin)
+    resize = Resize(mode, size_hw, options.limits, GREY if options.limits else info.pad_value)
+    return Detector(run, contract, names, tuple(classes), resize, options.rgb or info.channel_order == "RGB", threshold,
+                    info.mask_threshold, info, origin)
 
 
 def _input_size(size_hw, mode, limits, path):

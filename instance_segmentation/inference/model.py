@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from instance_segmentation.inference.exported import LoadOptions, assemble, load_exported
+from instance_segmentation.inference.speeds import refusal, with_smaller_input
+from instance_segmentation.ir.session import throughput_properties
 
 
 def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False, config=None):
@@ -23,6 +23,8 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
     """
     options = options or LoadOptions()
     if adapter == "ovms":
+        if options.speed:
+            raise refusal(options, path)
         from instance_segmentation.inference.served import load_served
         return load_served(str(path), options)
     if Path(path).suffix == ".pth":
@@ -33,23 +35,31 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
     return load_exported(path, options)
 
 
+def load_for_many(path, *, adapter="openvino", trust_checkpoint=False, config=None, device="CPU", num_streams="",
+                  num_threads=None, **flags):
+    """Load a model, as `load_model` does, for several images at a time; `flags` are those of `LoadOptions.of_flags`."""
+    properties = throughput_properties(device, num_streams, num_threads)
+    options = LoadOptions.of_flags(device=device, properties=properties, **flags)
+    return load_model(path, options, adapter=adapter, trust_checkpoint=trust_checkpoint, config=config)
+
+
 def detector_of(network, options, path):
     """A Detector of a checkpoint's network in PyTorch, on the CPU; its detections take the IR's way into the image."""
     import torch
 
-    from instance_segmentation.inference.contracts import MASK_RCNN
+    from instance_segmentation.ir.graph import family_of, thresholds_of
     from instance_segmentation.ir.info import IrInfo
-    from instance_segmentation.ir.parity_parts import run_checkpoint
+    from instance_segmentation.ir.parity import run_checkpoint
+    options = with_smaller_input(options, network.input_size, network.resize_type)
     if options.mean:
         _set_mean(network.data_preprocessor, options.mean)
-
-    def run(tensor):
-        found = run_checkpoint(network, torch.from_numpy(tensor[0]))
-        return dict(boxes=np.concatenate([found.boxes, found.scores[:, None]], 1), labels=found.labels, masks=found.masks)
-    info = IrInfo(network.dataset_meta["classes"], network.input_size, mask_threshold=network.test_cfg.rcnn.mask_thr_binary)
-    shapes = dict(boxes=[-1, 5], labels=[-1], masks=[-1, -1, -1])
+    contract, thresholds = family_of(network).CONTRACT, thresholds_of(network)
+    info = IrInfo(network.dataset_meta["classes"], network.input_size, mask_threshold=thresholds.mask,
+                  score_threshold=thresholds.score, resize_type=network.resize_type, pad_value=network.pad_value)
+    shapes = {name: [-1] * rank for name, rank in contract.outputs.items()}
     size_hw = (-1, -1) if options.limits else network.input_size  # it is convolutional: the flags decide
-    return assemble(run, MASK_RCNN, shapes, info, size_hw, options, path)
+    return assemble(lambda tensor: run_checkpoint(network, torch.from_numpy(tensor[0])), contract, shapes, info, size_hw,
+                    options, path)
 
 
 def _set_mean(preprocessor, mean_bgr):

@@ -83,6 +83,23 @@ def fitted(image, size_hw, bars=False):
     return canvas
 
 
+def write_image(path, image):
+    """Write a picture, (H, W, 3) uint8 BGR; its folder is made.
+
+    Raises:
+        MediaError: It cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise MediaError(f"{path}: expected the name of an image ({', '.join(sorted(SUFFIXES))})")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"{path}: its folder cannot be made ({error.strerror})") from error
+    if not cv2.imwrite(str(path), image):
+        raise MediaError(f"{path}: cannot be written; is there room, and may you write there?")
+
+
 class JsonLines:
     """A context manager that writes one JSON object per picture; each line is complete when `write` returns.
 

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
+from instance_segmentation.inference.ahead import infer_ahead
 from instance_segmentation.inference.tiles import detect_in_tiles
-from instance_segmentation.ir.session import infer_ahead
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def detect(pictures, detector, metrics, number=0):
     inputs = _prepared(pictures, detector, metrics)
     for (frame, placement), outputs in infer_ahead(detector.run, inputs, number, partial(metrics.add, "Inference")):
         with metrics.stage("Postprocessing"):
-            prediction = detector.predict(outputs, placement, frame.image.shape[:2])
+            prediction = detector.read(outputs, placement, frame.image.shape[:2])
         yield frame, prediction
 
 

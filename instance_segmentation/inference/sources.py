@@ -24,11 +24,13 @@ class Source:
         kind: `image`, `folder`, `video`, `camera` or `stream`.
         pictures: Yields (name, (H, W, 3) uint8 BGR). Raises MediaError when a picture cannot be read.
         fps: Frames per second of a video, camera or stream that tells; None otherwise.
+        count: Number of pictures, of a video the number that its file announces; None where there is no end.
     """
 
     kind: str
     pictures: Iterator
     fps: float | None = None
+    count: int | None = None
 
     @property
     def moving(self):
@@ -47,7 +49,7 @@ def open_source(text, loop=False):
         MediaError: There is no such thing, or nothing in it can be read.
     """
     if isinstance(text, list):
-        return _images([file for name in text for file in _files(Path(name))], loop)
+        return _images([file for name in text for file in image_files(Path(name))], loop)
     path = Path(text)
     if "://" in str(text):
         return _stream(str(text), loop)
@@ -62,21 +64,26 @@ def open_source(text, loop=False):
 
 
 def _image(path, loop):
-    picture = path.name, _read(path)
-    return Source("image", repeat(picture) if loop else iter([picture]))
+    picture = path.name, read_image(path)
+    return Source("image", repeat(picture) if loop else iter([picture]), count=None if loop else 1)
 
 
 def _folder(path, loop):
-    return _images(_files(path), loop)
+    return _images(image_files(path), loop)
 
 
 def _images(files, loop):
     rounds = repeat(files) if loop else [files]
-    return Source("folder", ((file.name, _read(file)) for files in rounds for file in files))
+    pictures = ((file.name, read_image(file)) for files in rounds for file in files)
+    return Source("folder", pictures, count=None if loop else len(files))
 
 
-def _files(path):
-    """The images of a folder; an image itself."""
+def image_files(path):
+    """The images of a folder, by name; an image itself.
+
+    Raises:
+        MediaError: There is no such folder, or it holds none.
+    """
     if path.is_file():
         return [path]
     files = sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
@@ -86,7 +93,12 @@ def _files(path):
     return files
 
 
-def _read(path):
+def read_image(path):
+    """Read an image, (H, W, 3) uint8 BGR.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
     image = cv2.imread(str(path))
     if image is None:
         raise MediaError(f"{path}: cannot be read as an image; mend it or take it out of the input")
@@ -98,7 +110,8 @@ def _video(path, loop):
     if not capture.isOpened():
         raise MediaError(f"-i {path}: neither an image nor a video that OpenCV can read; is it complete?")
     announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return Source("video", _frames(capture, str(path), CUT * announced, loop), _fps(capture))
+    frames = _frames(capture, str(path), CUT * announced, loop)
+    return Source("video", frames, _fps(capture), None if loop or announced < 1 else int(announced))
 
 
 def _stream(url, loop):
@@ -116,6 +129,11 @@ def _camera(number):
     for key, value in CAMERA.items():
         capture.set(key, value)  # a wish: a camera that cannot fulfil it keeps its own setting
     return Source("camera", _frames(capture, str(number), float("inf"), False), _fps(capture))
+
+
+def source_of(capture, name="camera"):
+    """A Source of an opened cv2.VideoCapture, which is released at the end."""
+    return Source("camera", _frames(capture, name, 1, False), _fps(capture))
 
 
 def _frames(capture, name, least, loop):

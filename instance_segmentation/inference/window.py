@@ -25,16 +25,17 @@ def why_no_window():
     return "the display cannot be opened"
 
 
-def show(image, delay_ms=1):
+def show(image, delay_ms=1, title=TITLE):
     """Show a picture.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         delay_ms: How long to wait for a key in milliseconds; 0 waits for ever.
+        title: Of the window.
 
     Returns:
         The key's code, -1 for none; 27 when the window was closed.
     """
-    cv2.imshow(TITLE, image)
+    cv2.imshow(title, image)
     key = cv2.waitKey(delay_ms)
-    return key if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) else 27
+    return key if cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) else 27

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from instance_segmentation.errors import DatasetError, ExportError
+from instance_segmentation.inference.resizing import Resize
 from instance_segmentation.ir.session import compile_ir
 from instance_segmentation.report import progress
 
@@ -17,7 +18,7 @@ def read_input(file, info):
     image = cv2.imread(str(file))
     if image is None:
         raise DatasetError(f"{file}: cannot be read as an image; calibration (--train-data-roots) needs it")
-    image = cv2.resize(image, info.input_size[::-1], interpolation=cv2.INTER_LINEAR)
+    image, _ = Resize(info.resize_type, info.input_size, pad_value=info.pad_value)(image)
     if info.channel_order == "RGB":
         image = image[..., ::-1]
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)

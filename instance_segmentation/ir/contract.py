@@ -166,7 +166,8 @@ def _entries(entries):
         "them into the graph with OpenVINO's PrePostProcessor and drop the entries"))
     resize = entries.get("resize_type", "standard")
     yield Check("images are resized without keeping the aspect ratio", (DEMO,), _unless(
-        resize == "standard", f"its metadata says resize_type '{resize}', which the demo does not read; train with plain resize"))
+        resize == "standard", f"its metadata says resize_type '{resize}', which the demo does not read: it would stretch images; "
+        "use instseg demo or Model API"))
     kind = entries.get("model_type", "")
     yield Check("metadata model_type is MaskRCNN", (MODEL_API,), _unless(
         kind.lower() == "maskrcnn", f"it is '{kind}'; pass configuration={{'model_type': 'MaskRCNN'}}" if kind else

@@ -4,15 +4,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModel
-from mmengine.structures import InstanceData
 
-from instance_segmentation.inference.masks import paste_rles
+from instance_segmentation.engine.tested_detector import as_instances
+from instance_segmentation.inference.ahead import infer_ahead
+from instance_segmentation.inference.contracts import MASK_RCNN, contract_of
+from instance_segmentation.inference.detector import Detector
+from instance_segmentation.inference.resizing import Placement, Resize
 from instance_segmentation.ir.info import read_ir
 from instance_segmentation.ir.onnx_session import read_onnx
-from instance_segmentation.ir.session import compile_ir, infer_ahead
+from instance_segmentation.ir.preprocessing import shape_of
+from instance_segmentation.ir.session import compile_ir
 
 
 @MODELS.register_module()
@@ -31,9 +34,14 @@ class ExportedDetector(BaseModel):
         self.device_name, self.options, self.ir = device, options or {}, None
         if Path(path).suffix == ".onnx":
             self.compiled, self.info = read_onnx(path)
+            contract, outputs = MASK_RCNN, {name: [-1] * rank for name, rank in MASK_RCNN.outputs.items()}
         else:
             self.ir, self.info = read_ir(path)
             self.compiled = compile_ir(self.ir, device, options)
+            inputs, outputs = ({port.any_name: shape_of(port) for port in ports} for ports in (self.ir.inputs, self.ir.outputs))
+            contract = contract_of(inputs, outputs, path)
+        self.reader = Detector(None, contract, contract.names(outputs), self.info.classes, Resize(size_hw=self.info.input_size),
+                               threshold=self.info.score_threshold, mask_threshold=self.info.mask_threshold)
         self.dataset_meta, self.input_size = dict(classes=self.info.classes), self.info.input_size
         self.size_mp, self.complexity_gflops = self.info.size_mp, self.info.complexity_gflops
 
@@ -89,10 +97,5 @@ class ExportedDetector(BaseModel):
 
     def in_image(self, found, meta):
         """The graph's outputs for one image as InstanceData in pixels of the original image."""
-        boxes_net, labels = found["boxes"], found["labels"]
-        scale = np.tile(np.asarray(meta["scale_factor"], np.float32), 2)
-        boxes_img = boxes_net[:, :4] / scale
-        return InstanceData(
-            bboxes=torch.from_numpy(boxes_img), scores=torch.from_numpy(boxes_net[:, 4].copy()),
-            labels=torch.from_numpy(labels.astype(np.int64)),
-            masks=paste_rles(boxes_img, found["masks"], meta["ori_shape"][:2], self.info.mask_threshold))
+        placement = Placement(tuple(meta["scale_factor"]), (0, 0), self.input_size)
+        return as_instances(self.reader.read(found, placement, meta["ori_shape"][:2]))

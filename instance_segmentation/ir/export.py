@@ -12,12 +12,13 @@ from instance_segmentation import __version__
 from instance_segmentation.engine.complexity import complexity_gflops, size_mp
 from instance_segmentation.engine.network import load_network
 from instance_segmentation.errors import ExportError
+from instance_segmentation.inference.contracts import Contract
 from instance_segmentation.ir import parity
 from instance_segmentation.ir.golden import FILES as GOLDEN
 from instance_segmentation.ir.golden import write_golden
-from instance_segmentation.ir.graph import build_ir
+from instance_segmentation.ir.graph import build_ir, family_of, resize_of, thresholds_of
 from instance_segmentation.ir.info import IrInfo, read_ir, rt_info, set_rt_info, update_info
-from instance_segmentation.ir.parity_parts import as_sent
+from instance_segmentation.ir.parity_images import as_sent, images
 from instance_segmentation.report import file_record
 
 
@@ -29,12 +30,14 @@ class ExportResult:
         path: The exported model (.xml, or .onnx). Beside it lie labels.txt and labels_nobg.txt; an .xml's weights and `golden/`.
         info: Its IrInfo.
         parity: The gate's Parity of the written file.
+        contract: The `contracts.Contract` it fulfils.
         size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin, or of the .onnx.
     """
 
     path: Path
     info: IrInfo
     parity: parity.Parity
+    contract: Contract
     size_mb: float
 
 
@@ -76,7 +79,7 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
     info = describe(model, origin, template, channel_order)
     with beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
         graph = build_ir(model, channel_order)
-        set_rt_info(graph, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
+        set_rt_info(graph, rt_info(info, thresholds_of(model).iou, family_of(model).CONTRACT.model_type))
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
         written, info = read_ir(folder / "model.xml")
         tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
@@ -88,12 +91,12 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
             ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
             _, info = read_ir(folder / "model.xml")
         write_labels(folder, info.classes)
-        write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, _ in
-                                            parity.images(model.input_size, spread(samples, 3)) if name != "black"])
+        write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, *_ in
+                                            images(resize_of(model), spread(samples, 3)) if name != "black"])
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
-    return ExportResult(xml, info, found, size / 1e6)
+    return ExportResult(xml, info, found, family_of(model).CONTRACT, size / 1e6)
 
 
 def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=(), facts=None):
@@ -117,7 +120,7 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
     info, output = replace(describe(model, origin, template, channel_order), **(facts or {})), Path(output)
     with beside(output.parent) as folder:
         proto = build_onnx(model, channel_order)
-        set_metadata(proto, rt_info(info, model.test_cfg.rcnn.nms.iou_threshold))
+        set_metadata(proto, rt_info(info, thresholds_of(model).iou))
         (folder / output.name).write_bytes(proto.SerializeToString())
         _, info = read_onnx(folder / output.name)
         found = parity.compare(model, parity.OnnxGraph(folder / output.name, channel_order, stage_names(model)), samples,
@@ -125,16 +128,16 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         found.check()
         write_labels(folder, info.classes)
         replace_files(folder, output.parent, (output.name,))
-    return ExportResult(output, info, found, output.stat().st_size / 1e6)
+    return ExportResult(output, info, found, family_of(model).CONTRACT, output.stat().st_size / 1e6)
 
 
 def describe(model, origin, template, channel_order):
     """The IrInfo of a network."""
-    config = model.test_cfg.rcnn
+    thresholds = thresholds_of(model)
     return IrInfo(classes=tuple(model.dataset_meta["classes"]), input_size=tuple(model.input_size), template=template,
-                  confidence_threshold=config.score_thr, score_threshold=config.score_thr, channel_order=channel_order,
-                  mask_threshold=config.mask_thr_binary, size_mp=size_mp(model),
-                  complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
+                  confidence_threshold=thresholds.score, score_threshold=thresholds.score, channel_order=channel_order,
+                  mask_threshold=thresholds.mask, resize_type=model.resize_type, pad_value=model.pad_value,
+                  size_mp=size_mp(model), complexity_gflops=complexity_gflops(model, model.input_size), origin=origin)
 
 
 def origin_of(weights, precision="FP32"):

@@ -1,15 +1,11 @@
-"""The three parts of an mmdet Mask R-CNN that are pure tensor code; `ov.convert_model` turns each into a graph.
+"""The three parts of an mmdet Mask R-CNN that are pure tensor code; `conversion.convert` turns each into a graph.
 
-What lies between them (proposals, RoI features, decoding, NMS) is written in OpenVINO operations in `graph.py`.
+What lies between them (proposals, RoI features, decoding, NMS) is written in OpenVINO operations in `mask_rcnn.py`.
 """
 
-import warnings
-
-import openvino as ov
-import torch
 from torch import nn
-from torch.nn import functional
 
+from instance_segmentation.ir.conversion import Pixels
 from instance_segmentation.ir.neck import lean_neck
 
 
@@ -27,11 +23,7 @@ class Trunk(nn.Module):
         self.model, self.neck = model, model.neck if model.with_neck else nn.Identity()
         if lean:
             self.neck = lean_neck(self.neck)
-        self.preprocessor = model.data_preprocessor
-        self.reverse = reverse != self.preprocessor._channel_conversion
-        height, width = model.input_size
-        divisor = self.preprocessor.pad_size_divisor
-        self.padding = (0, -width % divisor, 0, -height % divisor)  # left, right, top, bottom
+        self.pixels = Pixels(model, reverse)
 
     def forward(self, image):
         """Image [1, 3, H, W] in 0…255 → feature maps, then objectness [1, A, h, w] and deltas [1, 4A, h, w] per level."""
@@ -40,13 +32,7 @@ class Trunk(nn.Module):
 
     def maps(self, image):
         """Feature maps, RPN logits and deltas, a list of each."""
-        if self.reverse:
-            image = image[:, [2, 1, 0]]
-        if self.preprocessor._enable_normalize:
-            image = (image - self.preprocessor.mean) / self.preprocessor.std
-        if any(self.padding):
-            image = functional.pad(image, self.padding, value=float(self.preprocessor.pad_value))
-        features = self.neck(self.model.backbone(image))
+        features = self.neck(self.model.backbone(self.pixels(image)))
         return features, *self.model.rpn_head(features)
 
 
@@ -99,34 +85,3 @@ class MaskHead(nn.Module):
         weight = deconv.weight.permute(0, 2, 3, 1).flatten(1)  # [C in, factor · factor · C out]
         blocks = features.permute(0, 2, 3, 1) @ weight + deconv.bias.repeat(factor * factor)
         return blocks.unflatten(-1, (factor * factor, deconv.out_channels)).relu(), factor
-
-
-def convert(module, *examples):
-    """Convert a module to an ov.Model whose inputs take any number of rows where the example has several.
-
-    Args:
-        module: An nn.Module in eval mode.
-        examples: One tensor per input. A first dimension of 1 stays fixed; any other becomes dynamic.
-    """
-    shapes = [(-1 if len(example) > 1 else 1, *example.shape[1:]) for example in examples]
-    with warnings.catch_warnings(), torch.no_grad():
-        # tracing fixes shapes and branches; that is wanted here, the input size never changes
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        # the tracer looks at every property of every module, mmdet's deprecated ones included
-        warnings.filterwarnings("ignore", "DeprecationWarning", UserWarning)
-        traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # the check runs the network twice more
-        return ov.convert_model(traced, example_input=examples, input=shapes)
-
-
-def feed(model, *sources):
-    """Connect `sources`, one per input of the converted `model`; returns the outputs of `model`."""
-    for parameter, source in zip(model.get_parameters(), sources, strict=True):
-        for target in parameter.output(0).get_target_inputs():
-            target.replace_source_output(source)
-    return outputs_of(model)
-
-
-def outputs_of(model):
-    """What the results of a model are computed from."""
-    return [result.input_value(0) for result in model.get_results()]

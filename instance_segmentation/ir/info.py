@@ -28,6 +28,7 @@ class IrInfo:
         size_mp, complexity_gflops: Of the network, NaN when unknown.
         origin: What produced it: package version, checkpoint's file name and sha256. Empty for another tool's model.
         resize_type: How images become the input, in Model API's words.
+        pad_value: Of the pixels beside the image.
         mean, scale: Numbers per channel that the client is to subtract and to divide by; empty when the graph does it.
     """
 
@@ -44,11 +45,12 @@ class IrInfo:
     complexity_gflops: float = float("nan")
     origin: dict = None
     resize_type: str = "standard"
+    pad_value: int = 0
     mean: tuple = ()
     scale: tuple = ()
 
 
-def rt_info(info, iou_threshold):
+def rt_info(info, iou_threshold, model_type="MaskRCNN"):
     """The `model_info` entries: key → text.
 
     There are no mean and scale values on purpose: they are inside the graph, and Model API would apply them again.
@@ -56,7 +58,8 @@ def rt_info(info, iou_threshold):
 
     Args:
         info: An IrInfo.
-        iou_threshold: IoU of the NMS inside the graph.
+        iou_threshold: IoU of NMS.
+        model_type: What Model API calls it.
     """
     names = list(info.classes)
     ids = [str(index) for index in range(len(names))]
@@ -65,14 +68,14 @@ def rt_info(info, iou_threshold):
                class_thresholds=list(info.class_thresholds), score_threshold=info.score_threshold, runtime=info.runtime,
                size_mp=info.size_mp, complexity_gflops=info.complexity_gflops, origin=info.origin)
     return dict(
-        model_type="MaskRCNN", task_type="instance_segmentation", model_name=info.template,
+        model_type=model_type, task_type="instance_segmentation", model_name=info.template,
         # lists are blank-separated, so no name may hold white space; clients add one to every label, hence the dummy
         labels=" ".join(["otx_empty_lbl", *("_".join(name.split()) for name in names)]),
         label_ids=" ".join(["None", *ids]),
         label_info=json.dumps(dict(label_names=names, label_ids=ids, label_groups=[names]), ensure_ascii=False),
         # the best F1's when known: the graph's own score_threshold stays low, because AP needs the unsure detections too
         confidence_threshold=f"{info.confidence_threshold:g}", iou_threshold=f"{iou_threshold:g}",
-        resize_type="standard", pad_value="0", reverse_input_channels="False",
+        resize_type=info.resize_type, pad_value=str(info.pad_value), reverse_input_channels="False",
         **{OWN_KEY: json.dumps(own, ensure_ascii=False)})
 
 
@@ -183,4 +186,5 @@ def info_of(entries, input_size, path, names=()):
     size, limits = tuple(own.pop("input_size", None) or input_size), tuple(own.pop("class_thresholds", ()))
     mean, scale = (tuple(float(value) for value in entries.get(f"{key}_values", "").split()) for key in ("mean", "scale"))
     return IrInfo(tuple(classes), size, confidence_threshold=float(entries.get("confidence_threshold") or 0),
-                  class_thresholds=limits, resize_type=entries.get("resize_type", "standard"), mean=mean, scale=scale, **own)
+                  class_thresholds=limits, resize_type=entries.get("resize_type", "standard"),
+                  pad_value=int(entries.get("pad_value") or 0), mean=mean, scale=scale, **own)

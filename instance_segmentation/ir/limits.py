@@ -1,6 +1,6 @@
 """The two numbers of an exported graph that trade accuracy for time: how many region proposals, and from which score.
 
-They are constants of the graph, so neither checkpoint nor export is needed to change them.
+They are constants of the graph, so neither checkpoint nor export is needed to change them. Needs no torch.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,8 @@ import numpy as np
 from openvino import opset13 as op
 
 from instance_segmentation.errors import ExportError
-from instance_segmentation.ir.graph import CANDIDATE_SCORES, PROPOSALS
+
+PROPOSALS, CANDIDATE_SCORES = "proposals", "candidate_scores"  # names that `mask_rcnn` gives its nodes
 
 
 class Limits(NamedTuple):
@@ -38,12 +39,13 @@ def set_limits(model, limits):
 
 
 def _places(model):
-    """The input that holds the number of proposals, and those that hold the score (see `graph.propose` and `graph.detect`)."""
+    """The input that holds the number of proposals, and those that hold the score (`mask_rcnn.propose`, `mask_rcnn.detect`)."""
     nodes = {node.get_friendly_name(): node for node in model.get_ops()}
     suppression = [node for node in nodes.values() if node.get_type_name() == "NonMaxSuppression"]
     if PROPOSALS not in nodes or CANDIDATE_SCORES not in nodes or len(suppression) != 1:
-        raise ExportError("the model was not exported by this version of export.py: its proposals and scores cannot be found; "
-                          "export the checkpoint again")
+        raise ExportError("the model was not exported by this version of export.py, or is no Mask R-CNN: its proposals and "
+                          "scores cannot be found; export the checkpoint again, or measure other networks with instseg "
+                          "benchmark")
     best = nodes[PROPOSALS].input_value(1).get_node()  # TopK; its k is the minimum of the wanted and the available
     counts = best.input_value(1).get_node().inputs()
     readers = [target.get_node() for target in nodes[CANDIDATE_SCORES].output(0).get_target_inputs()]

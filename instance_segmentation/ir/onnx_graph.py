@@ -1,6 +1,6 @@
 """mmdet's two-stage Mask R-CNN as ONNX of standard operators, which plain ONNX Runtime runs.
 
-The same computation as in `graph.py`, written in torch and traced. The two operators that torch has no counterpart of,
+The same computation as in `mask_rcnn.py`, written in torch and traced. The two operators that torch has no counterpart of,
 NonMaxSuppression and RoiAlign, are traced through functions that name them.
 """
 
@@ -12,9 +12,10 @@ from mmcv.ops import RoIAlign, nms
 from torch import nn
 
 from instance_segmentation.errors import MissingExtraError
-from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
 from instance_segmentation.ir.info import ONNX_PREFIX
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17
@@ -28,7 +29,7 @@ def build_onnx(model, channel_order="BGR"):
         channel_order: Order of the channels that clients will send, `BGR` or `RGB`.
 
     Returns:
-        An onnx.ModelProto without metadata; input and outputs as of `graph.build_ir`. The parity gate's intermediate results
+        An onnx.ModelProto without metadata; input and outputs as of `mask_rcnn.build_ir`. The parity gate's intermediate results
         keep their names (`stage_names`), but are no outputs.
 
     Raises:
@@ -39,7 +40,7 @@ def build_onnx(model, channel_order="BGR"):
         import onnx
     except ImportError as error:
         raise MissingExtraError("onnx", "ONNX") from error
-    check(model)
+    check(model, "ONNX")
     written, names = io.BytesIO(), [*OUTPUTS, *stage_names(model)]
     with warnings.catch_warnings(), torch.no_grad():
         # tracing fixes shapes and branches; that is wanted here, the input size never changes
@@ -62,7 +63,7 @@ def set_metadata(proto, entries):
 
 
 def stage_names(model):
-    """Names of the intermediate results, in the order of `parity_parts.Stages`."""
+    """Names of the intermediate results, in the order of `parity_mask_rcnn.Stages`."""
     levels = range(len(model.rpn_head.prior_generator.strides))
     return [*map(RPN_SCORES.format, levels), *map(RPN_DELTAS.format, levels), PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES]
 

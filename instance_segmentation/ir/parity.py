@@ -2,7 +2,8 @@
 
 Both get the same resized image. Detections are paired within a label, nearest boxes first, and every pair is compared.
 A detection without a partner means an error, or a tie that rounding decided: of boxes that are nearly alike, as with a
-little-trained network, TopK and NMS keep one or the other. `parity_parts` tells the two apart; ties are counted and reported.
+little-trained network, TopK and NMS keep one or the other. The family's module (`sides_of`) tells the two apart; ties are counted
+and reported.
 Where the IoU of two masks is below 0.999, pixels whose probability lies within 1e-3 of the threshold are left out; such
 masks are counted too.
 On a plain black image every anchor ties with its neighbours, so there only the run and the shapes are checked.
@@ -11,12 +12,14 @@ On a plain black image every anchor ties with its neighbours, so there only the 
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.masks import paste_rles
-from instance_segmentation.ir.parity_parts import Graph, OnnxGraph, run_checkpoint, same_in_parts
+from instance_segmentation.ir import parity_mask_rcnn, parity_rtmdet_ins, parity_yolact, rtmdet_ins, yolact
+from instance_segmentation.ir.graph import family_of, resize_of, thresholds_of
+from instance_segmentation.ir.parity_images import images
+from instance_segmentation.ir.parity_mask_rcnn import OnnxGraph
 from instance_segmentation.prediction import pair_up
 
 PIXEL_EDGE = 1e-3
@@ -114,72 +117,65 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
     Returns:
         A Parity.
     """
-    graph = exported if isinstance(exported, OnnxGraph) else Graph(
-        exported, channel_order, levels=len(model.rpn_head.prior_generator.strides))
+    sides, read = sides_of(model), family_of(model).CONTRACT.read
+    thresholds = thresholds_of(model)
+    graph = exported if isinstance(exported, OnnxGraph) else sides.Graph(exported, channel_order, model)
     result = Parity(real_images=len(image_files))
-    for name, image, size_hw in images(model.input_size, image_files):
-        found, stages = graph(image)
-        expected = run_checkpoint(model, image)
+    for name, image, size_hw, placement in images(resize_of(model), image_files):
+        outputs, stages = graph(image)
+        found, expected = (read(answer, thresholds.score, model.input_size)
+                           for answer in (outputs, run_checkpoint(model, image)))
         result.images += 1
         if name == "black":
             continue
         pairs, lonely = pair_up(expected, found, tolerance.pair_px)
-        _note_differences(result, expected, found, pairs, size_hw, model)
-        if lonely and same_in_parts(model, image, found, stages, tolerance):
+        _note_differences(result, expected, found, pairs, (size_hw, placement), thresholds.mask)
+        if lonely and sides.same_in_parts(model, image, found, stages, tolerance):
             result.excused += len(lonely)
         else:
             result.unexplained += [f"{name}: {_describe(expected, found, *item)}" for item in lonely]
     return result
 
 
-def images(input_size, files):
-    """Yield (name, image [3, H, W] uint8 BGR tensor, original size) from the test pipeline; the last is black."""
-    from mmcv.transforms import Compose
-    from mmdet.registry import TRANSFORMS
-    height, width = input_size
-    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(width, height), keep_ratio=False),
-             dict(type="PackDetInputs", meta_keys=("ori_shape",))]
-    pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
-    for file in files:
-        packed = pipeline(dict(img_path=str(file)))
-        yield str(file), packed["inputs"], packed["data_samples"].ori_shape
-    for seed in range(0 if len(files) else 3):
-        yield f"noise {seed}", _noise(input_size, seed), input_size
-    yield "black", torch.zeros((3, *input_size), dtype=torch.uint8), input_size
+def sides_of(model):
+    """The module that runs a kind of network and its graph for the gate: `Graph`, `run_checkpoint`, `same_in_parts`."""
+    return {yolact: parity_yolact, rtmdet_ins: parity_rtmdet_ins}.get(family_of(model), parity_mask_rcnn)
 
 
-def _noise(size_hw, seed):
-    """Seeded noise with coarse and fine structure; plain white noise excites few detections."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [torch.nn.functional.interpolate(torch.randn(1, 3, 2 ** level, 2 ** level, generator=generator) / level,
-                                              size=size_hw, mode="bilinear") for level in range(1, 7)]
-    return (sum(layers)[0] * 60 + 120).clamp(0, 255).to(torch.uint8)
+def run_checkpoint(model, image):
+    """What the checkpoint's graph should answer, by name, to a [3, H, W] uint8 BGR tensor."""
+    return sides_of(model).run_checkpoint(model, image)
 
 
-def _note_differences(result, expected, found, pairs, size_hw, model):
+def _note_differences(result, expected, found, pairs, frame, mask_threshold):
+    """Note into a Parity how paired detections differ; `frame` is height and width of the image, and its Placement."""
     result.detections += len(pairs)
-    scale = np.tile(np.array(size_hw[::-1]) / model.input_size[::-1], 2).astype(np.float32)
     for first, second in pairs:
         result.box_px = max(result.box_px, float(np.abs(expected.boxes[first] - found.boxes[second]).max()))
         result.score = max(result.score, float(np.abs(expected.scores[first] - found.scores[second])))
         result.mask_probability = max(result.mask_probability,
                                       float(np.abs(expected.masks[first] - found.masks[second]).max()))
-        iou, undecided = _mask_iou(expected.boxes[first] * scale, expected.masks[first], found.boxes[second] * scale,
-                                   found.masks[second], size_hw, model.test_cfg.rcnn.mask_thr_binary)
+        iou, undecided = _mask_iou((expected, first), (found, second), frame, mask_threshold)
         result.mask_iou, result.undecided = min(result.mask_iou, iou), result.undecided + undecided
 
 
-def _mask_iou(box, mask, other_box, other_mask, size_hw, threshold):
-    """IoU of two pasted masks, and whether pixels at the threshold had to be left out (1) or not (0)."""
-    def paste(box, mask, threshold):
-        return coco_mask.decode(paste_rles(box[None], mask[None], size_hw, threshold)[0]).astype(bool)
+def _mask_iou(one, other, frame, threshold):
+    """IoU of the masks of two (Found, index), and whether pixels at the threshold had to be left out (1) or not (0)."""
+    size_hw, placement = frame
+    left, top, right, bottom = placement.to_image(one[0].boxes[one[1]]).round().astype(int)  # masks may cover more than their box
 
-    one, other = paste(box, mask, threshold), paste(other_box, other_mask, threshold)
-    if (one & other).sum() >= Tolerance.mask_iou * (one | other).sum():  # two empty masks are equal
-        return (float((one & other).sum() / (one | other).sum()) if one.any() else 1.0), 0
-    at_threshold = paste(box, mask, threshold - PIXEL_EDGE) & ~paste(box, mask, threshold + PIXEL_EDGE)
-    one, other = one & ~at_threshold, other & ~at_threshold
-    return (float((one & other).sum() / (one | other).sum()) if (one | other).any() else 1.0), 1
+    def paste(side, threshold):
+        found, index = side
+        rles = paste_rles(placement.to_image(found.windows[index:index + 1]), found.masks[index:index + 1], size_hw, threshold)
+        pixels = coco_mask.decode(rles[0]).astype(bool)
+        return pixels if found.windows is found.boxes else pixels[top:bottom, left:right]
+
+    ours, theirs = paste(one, threshold), paste(other, threshold)
+    if (ours & theirs).sum() >= Tolerance.mask_iou * (ours | theirs).sum():  # two empty masks are equal
+        return (float((ours & theirs).sum() / (ours | theirs).sum()) if ours.any() else 1.0), 0
+    at_threshold = paste(one, threshold - PIXEL_EDGE) & ~paste(one, threshold + PIXEL_EDGE)
+    ours, theirs = ours & ~at_threshold, theirs & ~at_threshold
+    return (float((ours & theirs).sum() / (ours | theirs).sum()) if (ours | theirs).any() else 1.0), 1
 
 
 def _describe(expected, found, side, index):

@@ -2,7 +2,8 @@
 
 What computes with coordinates (anchors, deltas, proposals, box decoding, NMS) stays in float32: in 255 steps a proposal would be
 rounded to two pixels. So does the sorting of RoI features by level, because a level may have no box at all, and NNCF takes no
-statistics of empty tensors ("Statistics were not collected").
+statistics of empty tensors ("Statistics were not collected"). Of RTMDet-Ins everything behind the network's maps does, the
+dynamic convolutions too: their weights are another object's each time.
 """
 
 import contextlib
@@ -14,12 +15,18 @@ import openvino as ov
 
 from instance_segmentation.errors import ExportError, MissingExtraError
 from instance_segmentation.ir.calibration import read_input
-from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.info import own_facts, update_info
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES
+from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 HEAD_ENDS = (*LAYERS, "Constant", "Parameter", "ROIAlign", "Softmax")
 RPN_MAPS = re.compile(r"rpn_(scores|deltas)_\d+$")
+CELL_MAPS = re.compile("|".join((*(name.format(r"\d+") for name in (SCORES, DISTANCES)), KERNELS, FEATURES)))
+# RTMDet-Ins: what the names of a part's nodes contain; the first that fits counts
+ONE_STAGE_PARTS = ((r"backbone\.stage(\d)", "backbone stage {}"), (r"backbone\.stem", "backbone stem"), (r"\.neck\.", "neck"),
+                   (r"bbox_head\.mask_head", "mask features"), (r"bbox_head", "box and kernel branches"))
 
 
 def import_nncf():
@@ -65,7 +72,7 @@ def check_quantizable(model, info, xml):
     nodes = {node.get_friendly_name() for node in model.get_ops()}
     named = (PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES)
     precision = (info.origin or {}).get("precision", "FP32")
-    if not nodes.issuperset(named):
+    if not (nodes.issuperset(named) or KERNELS in nodes):
         raise ExportError(f"--load-weights {xml}: was not exported by this version of export.py, so its parts are unknown; "
                           "give the checkpoint (.pth) instead")
     if precision != "FP32":
@@ -75,6 +82,8 @@ def check_quantizable(model, info, xml):
 
 def coordinate_names(model):
     """Names of the nodes that compute with coordinates or sort RoI features, which must stay in float32."""
+    if maps := _cell_maps(model):
+        return {node.get_friendly_name() for node in model.get_ops()} - _ancestors(model, *maps)
     coordinates, sorting = set(), set()
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Parameter", "Result")]
     for node in nodes:
@@ -107,8 +116,11 @@ def parts(model, float_names):
     """The network's parts, each of which can go back to float32.
 
     Returns:
-        Title → names of the part's nodes. Stages of the backbone, `neck`, `RPN`, `box head`, `mask head`.
+        Title → names of the part's nodes. Stages of the backbone, `neck`, `RPN`, `box head`, `mask head`; of RTMDet-Ins those of
+        ONE_STAGE_PARTS.
     """
+    if _cell_maps(model):
+        return _one_stage_parts(model, float_names)
     trunk, boxes = _ancestors(model, PROPOSALS), _ancestors(model, CANDIDATE_BOXES, CANDIDATE_SCORES)
     result, stage = {}, "backbone stem"
     for node in model.get_ordered_ops():
@@ -123,6 +135,25 @@ def parts(model, float_names):
             stage = f"backbone stage {number[1]}" if number else stage
             title = "neck" if ".neck" in name else "RPN" if "rpn_" in name else stage
         result.setdefault(title, set()).add(name)
+    return {title: names for title, names in result.items() if layer_names(model, names)}
+
+
+def _cell_maps(model):
+    """Names of the nodes that are an RTMDet-Ins network's maps; none for other networks."""
+    return [name for node in model.get_ops() if CELL_MAPS.fullmatch(name := node.get_friendly_name())]
+
+
+def _one_stage_parts(model, float_names):
+    titles, result = {}, {}
+    for node in reversed(model.get_ordered_ops()):
+        name = node.get_friendly_name()
+        # convolutions that BatchNorm was folded into lost their names: they belong to what reads them
+        readers = [target.get_node().get_friendly_name() for output in node.outputs() for target in output.get_target_inputs()]
+        hits = ((re.search(pattern, name), title) for pattern, title in ONE_STAGE_PARTS)
+        titles[name] = next((title.format(*hit.groups()) for hit, title in hits if hit),
+                            next((titles[reader] for reader in readers if titles.get(reader)), None))
+        if titles[name] and name not in float_names and node.get_type_name() not in ("Constant", "Parameter", "Result"):
+            result.setdefault(titles[name], set()).add(name)
     return {title: names for title, names in result.items() if layer_names(model, names)}
 
 

@@ -1,27 +1,34 @@
 """Which networks can be exported: every part that the graph builder takes for granted is checked by name."""
 
 from instance_segmentation.errors import ExportError
+from instance_segmentation.inference.contracts import YOLACT_MOST, YOLACT_NMS_IOU
 
 
-def check(model):
+def check(model, target="OpenVINO"):
     """Refuse a network that the graph builder would get wrong.
 
     Args:
         model: An mmdet detector.
+        target: What it shall become, `OpenVINO` or `ONNX`.
 
     Raises:
         ExportError: Names every unsupported part, its value, and what is supported.
     """
-    problems = [f"{part}: got {got}, supported: {expected}" for part, got, expected in _differences(model)]
+    problems = [f"{part}: got {got}, supported: {expected}" for part, got, expected in _differences(model, target)]
     if problems:
-        raise ExportError("this network cannot be exported to OpenVINO:\n  " + "\n  ".join(problems))
+        raise ExportError("this network cannot be exported to " + target + ":\n  " + "\n  ".join(problems))
 
 
-def _differences(model):
+def _differences(model, target):
     """Yield (part, what the network has, what is supported) for everything unsupported."""
+    one_stage = dict(ContractYOLACT=_yolact_differences, RTMDet=_rtmdet_ins_differences).get(type(model).__name__)
+    if one_stage and target == "OpenVINO":
+        yield from one_stage(model)
+        return
     rpn, heads = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
     if type(rpn).__name__ != "RPNHead" or type(heads).__name__ != "StandardRoIHead" or not heads.with_mask:
-        yield "model", type(model).__name__, "MaskRCNN with RPNHead and StandardRoIHead with a mask head"
+        others = ", ContractYOLACT, RTMDet with BoxMaskRTMDetHead" if target == "OpenVINO" else ""
+        yield "model", type(model).__name__, f"MaskRCNN with RPNHead and StandardRoIHead with a mask head{others}"
         return
     yield from _rpn_differences(rpn)
     yield from _box_differences(heads.bbox_head)
@@ -30,6 +37,28 @@ def _differences(model):
         yield from _extractor_differences(f"roi_head.{name}", getattr(heads, name))
     for name in ("rpn", "rcnn"):
         yield from _nms_differences(f"test_cfg.{name}.nms", model.test_cfg[name].get("nms"))
+
+
+def _yolact_differences(model):
+    head, config = model.bbox_head, model.test_cfg
+    if head.use_sigmoid_cls:
+        yield "bbox_head.loss_cls.use_sigmoid", True, False
+    yield from _coder_differences("bbox_head.bbox_coder", head.bbox_coder)
+    if (config.iou_thr, config.max_per_img) != (YOLACT_NMS_IOU, YOLACT_MOST):
+        yield ("test_cfg.iou_thr and max_per_img", f"{config.iou_thr} and {config.max_per_img}",
+               f"{YOLACT_NMS_IOU} and {YOLACT_MOST}, which those who read YOLACT's outputs take")
+
+
+def _rtmdet_ins_differences(model):
+    head = model.bbox_head
+    if type(head).__name__ != "BoxMaskRTMDetHead":
+        yield "bbox_head", type(head).__name__, "BoxMaskRTMDetHead"
+        return
+    if not head.use_sigmoid_cls:
+        yield "bbox_head.loss_cls.use_sigmoid", False, True
+    if type(head.bbox_coder).__name__ != "DistancePointBBoxCoder" or not head.bbox_coder.clip_border:
+        yield "bbox_head.bbox_coder", type(head.bbox_coder).__name__, "DistancePointBBoxCoder with clip_border"
+    yield from _nms_differences("test_cfg.nms", model.test_cfg.get("nms"))
 
 
 def _rpn_differences(rpn):

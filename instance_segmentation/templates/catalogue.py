@@ -1,9 +1,10 @@
-"""Find templates: the packaged ones by name, any other by its path."""
+"""Find templates: the packaged ones by name, any other by its path; and mmdet's own configurations."""
 
 import difflib
+import importlib.util
 from pathlib import Path
 
-from instance_segmentation.errors import TemplateError
+from instance_segmentation.errors import MissingExtraError, TemplateError
 from instance_segmentation.templates.schema import load_template
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -62,3 +63,20 @@ def find_template(name_or_path):
     raise TemplateError(f"{what}{hint}\nThere are:\n  " + "\n  ".join(templates) +
                         "\n`instseg ls` shows what each is good for; "
                         "the path of a template.yaml is taken too.")
+
+
+def find_mmdet_config(name):
+    """File of one of the configurations that mmdet ships.
+
+    Raises:
+        MissingExtraError: mmdet is not installed.
+        TemplateError: It has none of this name; the message offers the nearest.
+    """
+    package = importlib.util.find_spec("mmdet")
+    if package is None:
+        raise MissingExtraError("train", f"'{name}', a configuration of mmdet's,")
+    files = {path.stem: path for path in (Path(package.origin).parent / ".mim" / "configs").glob("*/*.py")}
+    if name not in files:
+        near = ", ".join(difflib.get_close_matches(name, files)) or "see `mim search mmdet`"
+        raise TemplateError(f"neither a template (`instseg ls`) nor a configuration of mmdet's is called '{name}'; near: {near}")
+    return files[name]

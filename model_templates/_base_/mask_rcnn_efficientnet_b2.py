@@ -3,6 +3,8 @@
 Origin: OpenVINO Training Extensions, instance_segmentation/model_templates/custom-instance-segmentation (2021).
 There is no image size in here: a leaf's size would not reach pipelines that are defined in a base file.
 """
+_base_ = "fine_tuning.py"
+
 num_classes = 80  # replaced by the user's class list
 
 box_coder = dict(type="DeltaXYWHBBoxCoder", target_means=[0.0, 0.0, 0.0, 0.0])
@@ -58,11 +60,6 @@ model = dict(
         rpn=dict(nms_pre=1000, max_per_img=1000, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0),
         rcnn=dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100, mask_thr_binary=0.5)))
 
-# Schedule. Lengths follow --epochs and the size of the data; the originals stopped their cosine after 12 epochs
-# whatever --epochs said, and their warm-up could outlast the whole training of a small data set.
-train_cfg = dict(type="ResumableTrainLoop", max_epochs=12, val_interval=1)
-val_cfg = dict(type="ValLoopWithLoss")
-test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="SGD", lr=0.025, momentum=0.9, weight_decay=0.0001), clip_grad=None)
 # Takes the place of optim_wrapper when training starts from random weights (no --load-weights): SGD at 0.025 silences parts of
@@ -78,28 +75,3 @@ from_backbone = dict(
         paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.1)))),
     model=dict(backbone=dict(norm_eval=True)),
     recipe=dict(normalisation="imagenet"))  # arguments of train.py; flags go first
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=250),
-    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=True, begin=0, end=12, T_max=12,
-         convert_to_iter_based=True),
-]
-
-# Runtime
-default_scope = "mmdet"
-default_hooks = dict(
-    runtime_info=dict(type="RuntimeInfoHook"),
-    timer=dict(type="IterTimerHook"),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    logger=dict(type="LoggerHook", interval=10),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="KeepLatestAndBest"),  # latest.pth, and best.pth by segm/AP
-)
-custom_hooks = [dict(type="ProgressHook"), dict(type="StopAtBadStep"), dict(type="FastSteps", precision="auto")]
-env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-               dist_cfg=dict(backend="nccl"))
-visualizer = dict(
-    type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])
-log_processor = dict(type="LogProcessor", window_size=20, by_epoch=True)
-log_level = "INFO"
-load_from = None
-resume = False

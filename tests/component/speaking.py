@@ -4,13 +4,14 @@ A freshly initialised detector gives every anchor the same score (its signals fa
 is decided by rounding and nothing can be compared. Here the neck's inputs and every head are scaled to a stated spread.
 """
 
+import copy
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates" / "custom-instance-segmentation"
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates"
 
 
 def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **overrides):
@@ -19,7 +20,7 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
     Args:
         classes: Class names.
         size_hw: Input height and width.
-        template: `480x480` or `576x576`.
+        template: What the name of its folder ends in, for example `480x480` or `576x576`.
         seed: Of weights and calibration images.
         overrides: Dotted config keys with `__` for the dots, for example `model__test_cfg__rcnn__score_thr=0.3`.
     """
@@ -27,7 +28,8 @@ def speaking_network(classes, size_hw=(128, 160), template="480x480", seed=0, **
     from instance_segmentation.engine.config import read_config, set_classes, set_input_size
     from instance_segmentation.engine.network import build_network
     register()
-    cfg = read_config(TEMPLATES / f"efficientnet_b2b-mask_rcnn-{template}" / "model.py")
+    (folder,) = TEMPLATES.glob(f"*/*{template}")
+    cfg = read_config(folder / "model.py")
     set_classes(cfg, classes)
     set_input_size(cfg, size_hw)
     cfg.merge_from_dict({key.replace("__", "."): value for key, value in overrides.items()})
@@ -45,20 +47,88 @@ def photo_like(size_hw, seed):
     return np.clip(image + 120 + random.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
 
 
+def check_gradients_without_objects(model, size_hw):
+    """A training step on an image without objects must reach every parameter of the model, which is left as it was."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+    sample = DetDataSample(metainfo=dict(img_shape=size_hw, ori_shape=size_hw, scale_factor=(1.0, 1.0)))
+    sample.gt_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64),
+                                       masks=BitmapMasks([], *size_hw))
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+    image, state = torch.from_numpy(photo_like(size_hw, 7)).permute(2, 0, 1), copy.deepcopy(model.state_dict())
+    data = model.train().data_preprocessor(dict(inputs=[image], data_samples=[sample]), training=True)
+    total, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
+    total.backward()
+    unseen = [name for name, weight in model.named_parameters() if weight.grad is None]
+    model.eval().zero_grad()
+    model.load_state_dict(state)
+    assert torch.isfinite(total) and not unseen
+
+
 @torch.no_grad()
 def speak_up(model, images_bgr):
     """Scale a random network's layers, in place, so that its outputs spread like a trained one's."""
+    if not hasattr(model.neck, "lateral_convs"):  # pooled over the whole image, so one or two would all look alike
+        size_hw = images_bgr.shape[1:3]
+        images_bgr = np.stack([photo_like(size_hw, seed) * contrast for seed, contrast in enumerate(np.linspace(0, 1.2, 16))])
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
-    trunk = model.backbone(images)
-    for lateral, level in zip(model.neck.lateral_convs, trunk, strict=True):
-        _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
+    if hasattr(model.neck, "lateral_convs"):
+        trunk = model.backbone(images)
+        for lateral, level in zip(model.neck.lateral_convs, trunk[model.neck.start_level:], strict=True):
+            _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
+    else:
+        _normalise(model, images)
     features = model.extract_feat(images)
+    family = dict(MaskRCNN=_speak_up_mask_rcnn, ContractYOLACT=_speak_up_yolact, RTMDet=_speak_up_rtmdet_ins)
+    family[type(model).__name__](model, features, images.shape[2:])
+
+
+def _normalise(model, images):
+    """Give every BatchNorm the statistics of these images, so that signals neither fade nor grow layer by layer."""
+    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    model.bbox_head(model.extract_feat(images))
+    for layer in norms:
+        layer.eval()
+
+
+def _speak_up_rtmdet_ins(model, features, size_hw):
+    head = model.bbox_head
+    for level in range(len(head.rtm_cls)):
+        _scale(head.rtm_cls[level], lambda level=level: [head(features)[0][level]], 1.0, -3.3)
+        _scale(head.rtm_reg[level], lambda level=level: [_before_relu(head, features, level)], 1.0, 2.0)
+        _scale(head.rtm_kernel[level], lambda level=level: [head(features)[2][level]], 0.5)
+    _scale(head.mask_head.projection, lambda: [head(features)[3]], 1.0)
+
+
+def _before_relu(head, features, level):
+    values = features[level]
+    for layer in head.reg_convs[level]:
+        values = layer(values)
+    return head.rtm_reg[level](values)
+
+
+def _speak_up_yolact(model, features, size_hw):
+    head, protonet = model.bbox_head, model.mask_head.protonet
+    _scale(head.head_convs[0].conv, lambda: [head.head_convs[0](level) for level in features], 1.0)
+    _scale(head.conv_cls, lambda: head(features)[0], 1.5)
+    head.conv_cls.bias[head.num_classes::head.num_classes + 1] += 4  # background
+    _scale(head.conv_reg, lambda: head(features)[1], 1.0)
+    _scale(head.conv_coeff, lambda: [head.conv_coeff(head.head_convs[0](level)) for level in features], 1.0)
+    _scale(protonet[-2], lambda: [protonet[:-1](features[0])], 1.0)
+
+
+def _speak_up_mask_rcnn(model, features, size_hw):
     rpn, heads = model.rpn_head, model.roi_head
     _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)
     _scale(rpn.rpn_cls, lambda: rpn(features)[0], 1.0, -1.0)
     _scale(rpn.rpn_reg, lambda: rpn(features)[1], 0.1)
-    height, width = images.shape[2:]
+    height, width = size_hw
     rois = torch.rand(300, 2, 2) * torch.tensor([width, height])
     rois = torch.cat([torch.zeros(300, 1), rois.amin(1), rois.amax(1) + 8], 1)
     crops = heads.bbox_roi_extractor(features[:heads.bbox_roi_extractor.num_inputs], rois)

@@ -13,7 +13,7 @@ from mmdet.registry import DATASETS
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.coco.outlines import mask_to_polygons
 from instance_segmentation.engine.augmentation import AUGMENTATIONS
-from instance_segmentation.engine.config import set_input_size, train_config
+from instance_segmentation.engine.config import read_config, set_input_size, train_config
 from instance_segmentation.engine.seeding import SAMPLE
 from instance_segmentation.errors import TemplateError
 
@@ -55,8 +55,8 @@ def draw(mask, kind, number):
         cv2.fillPoly(mask, [np.array([[299, 20 + shift], [190, 100], [299, 220]])], 1)
 
 
-def run_config(cfg, painted, augment, **recipe):
-    set_input_size(cfg, (192, 256))
+def run_config(cfg, painted, augment, size_hw=(192, 256), **recipe):
+    set_input_size(cfg, size_hw)
     classes = [category["name"] for category in json.loads(painted.read_text())["categories"]]
     return train_config(cfg, train_json=painted, val_json=painted, images=IMAGES, classes=classes, output="o", epochs=1,
                         batch_size=2, augment=augment, **recipe)
@@ -66,7 +66,8 @@ def without_colours(cfg):
     """The training dataset, with true colours."""
     dataset = cfg.train_dataloader.dataset.to_dict()
     for holder in (dataset["dataset"], dataset["dataset"].get("dataset", {})):
-        holder["pipeline"] = [step for step in holder.get("pipeline", []) if step["type"] != "PhotoMetricDistortion"]
+        holder["pipeline"] = [step for step in holder.get("pipeline", [])
+                              if step["type"] not in ("PhotoMetricDistortion", "YOLOXHSVRandomAug")]
     return DATASETS.build(dataset)
 
 
@@ -103,6 +104,23 @@ def test_targets_are_the_painted_masks(config_480, painted, augment):
     found = targets(dataset)
     assert len(found) > 2 * SAMPLES
     assert found.mean() > 0.94 and np.quantile(found, 0.02) > 0.75
+
+
+@pytest.mark.parametrize("augment", ["none", "light", "heavy"])
+def test_targets_are_the_painted_masks_where_images_are_cropped_and_padded(repo, painted, augment):
+    """RTMDet-Ins: rings keep their holes when they are cut, and nothing of a mask lies in the padding."""
+    cfg = read_config(repo / "model_templates/custom-instance-segmentation/rtmdet-ins_tiny-640x640/model.py")
+    dataset = without_colours(run_config(cfg, painted, augment, size_hw=(384, 512)))  # padding makes small objects smaller still
+    found = targets(dataset)
+    assert len(found) > 1.5 * SAMPLES
+    assert found.mean() > 0.94 and np.quantile(found, 0.02) > 0.75
+    assert {sample(dataset, 0, place)[0].shape for place in range(5)} == {(384, 512, 3)}
+
+
+def test_bitmaps_cannot_be_put_together(repo, painted):
+    cfg = read_config(repo / "model_templates/coco-instance-segmentation/yolact_r50-544x544/model.py")
+    with pytest.raises(TemplateError, match="--augment mosaic: puts polygons.*choose none, light or colour"):
+        run_config(cfg, painted, "mosaic")
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from instance_segmentation.cli.options import add_cfg_options
-from instance_segmentation.engine.config import apply_overrides
+from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.errors import TemplateError
 
 pytestmark = pytest.mark.component

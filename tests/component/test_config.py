@@ -3,7 +3,6 @@
 import pytest
 
 from instance_segmentation.engine.config import (
-    apply_overrides,
     innermost,
     set_classes,
     set_input_size,
@@ -11,6 +10,7 @@ from instance_segmentation.engine.config import (
     train_config,
     train_scales,
 )
+from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.errors import TemplateError
 
 pytestmark = pytest.mark.component

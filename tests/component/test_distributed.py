@@ -16,6 +16,7 @@ from instance_segmentation.engine.config import read_config, set_rate
 from instance_segmentation.errors import MissingExtraError, TrainingError
 from instance_segmentation.evaluation import detect, load_for_test
 from instance_segmentation.processes import launch, launcher
+from instance_segmentation.run_lock import read_lock
 from instance_segmentation.sample import write_sample_dataset
 from instance_segmentation.training import as_training_error, count_processes
 
@@ -60,6 +61,8 @@ def test_two_processes_hold_the_same_bits_after_every_step(uninterrupted):
 def test_one_of_them_writes_and_the_result_comes_back(uninterrupted):
     output = uninterrupted.output
     assert uninterrupted.result.latest == output / "latest.pth" and (output / "curves.png").is_file()
+    lock = read_lock(output)
+    assert lock["flags"]["nproc_per_node"] == 2 and "pytest" in lock["command"]  # what the user typed
     assert len(list(output.glob("*/*.log"))) == 1 and len(scalars(output)) == 8 + 2
     assert not (output / ".results").exists()
 

@@ -125,7 +125,7 @@ def test_roi_level_is_mmdets(network, size):
     """Boxes at the borders between levels are read from the same level as in SingleRoIExtractor."""
     from openvino import opset13 as op
 
-    from instance_segmentation.ir.graph import roi_levels
+    from instance_segmentation.ir.mask_rcnn import roi_levels
     extractor = network.roi_head.bbox_roi_extractor
     boxes = np.array([[3, 5, 3 + size, 5 + size]], np.float32)
     parameter = op.parameter([-1, 4], np.float32)

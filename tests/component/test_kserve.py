@@ -65,7 +65,7 @@ def test_metadata_and_readiness(address):
 def test_the_same_detections(address, xml, binary):
     detector, photo = load_exported(xml), photo_like((200, 150), 3)
     tensor, placement = detector.prepare(photo)
-    found = detector.predict(send(address, tensor.astype(np.float32), binary), placement, photo.shape[:2])
+    found = detector.read(send(address, tensor.astype(np.float32), binary), placement, photo.shape[:2])
     expected = detector(photo)
     assert len(expected) > 3 and found.rles == expected.rles and found.labels.tolist() == expected.labels.tolist()
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)

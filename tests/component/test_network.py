@@ -9,13 +9,13 @@ import torch
 
 from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
 from instance_segmentation.engine.complexity import complexity_gflops, size_mp
-from instance_segmentation.engine.config import set_classes
+from instance_segmentation.engine.config import read_config, set_classes
 from instance_segmentation.engine.network import build_network, load_network
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.templates.catalogue import list_templates
 
 pytestmark = pytest.mark.component
-FACTS = {480: (10.27, 18.09), 576: (13.27, 27.08)}
-COCO = ["class"] * 80
+PACKAGED = list_templates()
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,11 @@ def small(request, repo):
     return build_network(cfg, ["a", "b"])
 
 
-def test_size_and_complexity_are_the_templates(template_config, template_size, repo):
-    import yaml
-    model = build_network(template_config, COCO)
-    assert (size_mp(model), complexity_gflops(model, model.input_size)) == FACTS[template_size]
-    name = f"efficientnet_b2b-mask_rcnn-{template_size}x{template_size}"
-    stated = yaml.safe_load((repo / "model_templates/custom-instance-segmentation" / name / "template.yaml").read_text())
-    values = {metric["key"]: metric["value"] for metric in stated["metrics"]}
-    assert (values["size"], round(values["complexity"], 1)) == (FACTS[template_size][0], round(FACTS[template_size][1], 1))
+@pytest.mark.parametrize("template", PACKAGED, ids=[template.name for template in PACKAGED])
+def test_size_and_complexity_are_the_templates(template):
+    model = build_network(read_config(template.path / template.config), ["class"] * 80)
+    stated = template.metric("size"), template.metric("complexity")
+    assert (size_mp(model), round(complexity_gflops(model, model.input_size), 1)) == stated
 
 
 def legacy_snapshot():

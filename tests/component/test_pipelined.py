@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 import torch
 
-from instance_segmentation.ir.session import infer_ahead
+from instance_segmentation.inference.ahead import infer_ahead
 from tests.component.speaking import photo_like, speaking_network
 
 pytestmark = pytest.mark.component

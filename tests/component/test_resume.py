@@ -12,9 +12,10 @@ import pytest
 import torch
 from mmengine.fileio.backends import LocalBackend
 
-from instance_segmentation.api import instantiate, train
+from instance_segmentation.api import instantiate, replay, train
 from instance_segmentation.engine.runner import forget_after
 from instance_segmentation.errors import TrainingError
+from instance_segmentation.run_lock import read_lock
 from instance_segmentation.starting import Start
 
 pytestmark = pytest.mark.component
@@ -104,6 +105,14 @@ def test_interrupted_and_killed_it_ends_like_an_uninterrupted_run(work, sample_d
     assert step <= state(output)["meta"]["iter"] < STEPS
     train(work, **options(sample_data, seed=None), save_checkpoints_to=output, resume_from="auto")
     assert_same(output, uninterrupted)
+    flags = read_lock(output)["flags"]
+    assert flags["seed"] == 3 and "resume_from" not in flags
+
+
+def test_a_replay_ends_with_the_same_weights(work, uninterrupted, tmp_path, capsys):
+    replay(uninterrupted, save_checkpoints_to=tmp_path / "again")
+    assert_same(tmp_path / "again", uninterrupted)
+    assert "every validation gave the same numbers to the last digit" in capsys.readouterr().out
 
 
 def test_the_average_is_what_the_checkpoint_offers(uninterrupted):
@@ -142,11 +151,12 @@ def test_another_run_is_not_continued(work, sample_data, uninterrupted, tmp_path
 
 
 def test_a_new_run_sets_the_old_one_aside(tmp_path):
-    for name in ("latest.pth", "best.pth", "scalars.json"):
+    names = "latest.pth", "best.pth", "scalars.json", "run.lock.yaml"
+    for name in names:
         (tmp_path / name).write_text(name)
     assert Start(tmp_path / "best.pth", False, {}).set_aside(tmp_path).weights == tmp_path / "previous_best.pth"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        f"previous_{name}": name for name in ("latest.pth", "best.pth", "scalars.json")}
+        f"previous_{name}": name for name in names}
 
 
 def test_what_comes_after_the_checkpoint_is_forgotten(tmp_path):

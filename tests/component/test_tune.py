@@ -16,12 +16,12 @@ from instance_segmentation.api import train, tune
 from instance_segmentation.cli.train import parser
 from instance_segmentation.engine.pruning import open_study
 from instance_segmentation.errors import DatasetError, DiskFullError, TemplateError, TrainingError
-from instance_segmentation.search import train_command
 from instance_segmentation.tuning import alone
 
 from .test_resume import SMALL, options, work  # noqa: F401  the fixture
 
 pytestmark = pytest.mark.component
+trials_of_a_search = pytest.importorskip("instance_segmentation.search", reason="needs the extra [tune]")
 QUICK = {key: value for key, value in SMALL.items() if "pipeline" not in key}  # its place depends on the augmentation
 SPACE = dict(learning_rates=(1e-4, 1e-3), epochs=[2], augment=["light", "mosaic"])
 
@@ -89,7 +89,7 @@ def test_the_printed_command_trains_the_same(tmp_path):
                classes=["it's one", "two"], input_size=(64, 96), norm_eval=False, ema=True, keep_empty=False, seed=0, gpu_num=0,
                base_learning_rate=0.1 + 0.2, epochs=3, augment="copy-paste", clip_grad=None,
                cfg_options={"a.b": [24, 48], "c": {"type": "SGD", "lr": 0.5}, "d": "a, b", "e": True, "f": None})
-    python, script, *words = shlex.split(train_command(tmp_path / "train.py", own))
+    python, script, *words = shlex.split(trials_of_a_search.train_command(tmp_path / "train.py", own))
     parsed = vars(parser("w").parse_args(words))
     assert (python, script) == ("python", str(tmp_path / "train.py")) and {key: parsed[key] for key in own} == own
 

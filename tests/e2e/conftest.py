@@ -33,7 +33,8 @@ def work_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(work_dir, sample_data):
     """The work dir after two tiny epochs."""
-    assert train_verb.main([*data_flags(sample_data, "train", "val"), "--epochs", "2", *TINY, *OPTIONS], work_dir) == 0
+    assert train_verb.main([*data_flags(sample_data, "train", "val"), "--epochs", "2", *TINY, *OPTIONS,
+                            "--report", str(work_dir / "outputs/report.html")], work_dir) == 0
     return work_dir
 
 
@@ -42,7 +43,8 @@ def evaluated(trained, sample_data):
     """The work dir after eval.py of the checkpoint, with pictures and results."""
     assert eval_verb.main(["--load-weights", str(trained / "outputs/latest.pth"), *data_flags(sample_data, "test"),
                            "--save-metrics-to", str(trained / "metrics.yaml"), "--save-output-to", str(trained / "pictures"),
-                           "--save-results-to", str(trained / "results.json"), "--num-workers", "0"], trained) == 0
+                           "--save-results-to", str(trained / "results.json"), "--num-workers", "0",
+                           "--report", str(trained / "report.html")], trained) == 0
     return trained
 
 

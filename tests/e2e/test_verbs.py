@@ -19,7 +19,8 @@ pytestmark = pytest.mark.e2e
 
 def test_training_leaves_the_documented_files(trained):
     outputs = trained / "outputs"
-    for name in ("latest.pth", "best.pth", "curves.png", "scalars.json", "config.py", "train.json", "val.json"):
+    for name in ("latest.pth", "best.pth", "curves.png", "scalars.json", "config.py", "train.json", "val.json", "run.lock.yaml",
+                 "report.html"):
         assert (outputs / name).stat().st_size > 0, name
     assert list(outputs.rglob("events.out.tfevents*"))
     assert not list(outputs.rglob("*.tmp"))
@@ -60,6 +61,14 @@ def test_metrics_yaml(evaluated):
     unrounded = json.loads((evaluated / "metrics.json").read_text())["metrics"]
     assert content["metrics"][3]["value"] == round(100 * unrounded["segm/AP"], 3)
     assert set(unrounded) >= {"segm/AP/berry", "bbox/AP/washer", "segm/AP50", "segm/APs"}
+
+
+def test_report_shows_the_same_numbers_and_how_they_were_made(evaluated):
+    page, content = (evaluated / "report.html").read_text(), json.loads((evaluated / "metrics.json").read_text())
+    for key, title in (("segm/AP", "mask AP"), ("bbox/AP50", "box AP50")):
+        assert f"<b>{content['metrics'][key]:.3f}</b>{title}" in page
+    assert content["files"][0]["sha256"] in page and "AdamW" in page  # the training's settings, from the lock beside the weights
+    assert f"{content['ms_per_image']:.1f} ms" in page and page.count("data:image/svg+xml") == 5
 
 
 def test_pictures_and_results(evaluated, sample_data):
@@ -115,8 +124,9 @@ def test_black_image_is_a_normal_case(trained, exported, tmp_path):
     for weights in ("outputs/latest.pth", "export/model.xml"):
         assert eval_verb.main(["--load-weights", str(trained / weights), "--test-ann-files", str(tmp_path / "black.json"),
                                "--test-data-roots", str(tmp_path), "--save-metrics-to", str(tmp_path / "m.yaml"),
-                               "--num-workers", "0"], trained) == 0
+                               "--num-workers", "0", "--report", str(tmp_path / "report.html")], trained) == 0
         assert json.loads((tmp_path / "m.json").read_text())["metrics"]["segm/AP"] is None
+        assert "<b>–</b>mask AP" in (tmp_path / "report.html").read_text()
 
 
 def test_wrapper_runs_from_any_folder(trained, sample_data, tmp_path):

@@ -228,6 +228,7 @@ def test_all_problems_are_listed_at_once(tmp_path):
         "  1 annotation id occurs twice; give each annotation its own (annotation 12)",
         f"  1 image is listed but not in {tmp_path / 'photos'}/ (IMG_3.JPG; did you mean IMG_3.jpg?)",
         '  class "appel" is not in this file; did you mean apple?. It has: apple, pear',
+        "`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong.",
     ]
 
 

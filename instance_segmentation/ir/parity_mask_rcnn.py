@@ -1,4 +1,4 @@
-"""Both sides of the parity gate, whole and in parts.
+"""Both sides of the parity gate for Mask R-CNN, whole and in parts.
 
 When checkpoint and graph keep different ones of nearly equal boxes, each part of the network is compared on its own, with the
 graph's own intermediate result as input, so that no earlier rounding can decide:
@@ -12,26 +12,15 @@ compared for detections that have partners.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox2roi, bbox_overlaps
+from mmdet.structures.bbox import bbox2roi
 
-from instance_segmentation.ir.graph import CANDIDATE_BOXES, CANDIDATE_SCORES, PROPOSALS, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
 from instance_segmentation.ir.onnx_session import OnnxSession
+from instance_segmentation.ir.parity_images import as_sent, prepared
 from instance_segmentation.ir.session import compile_ir
-
-SCORE_EDGE, IOU_EDGE = 1e-6, 1e-3  # rounding of sigmoids, and of decoded boxes' IoU
-
-
-@dataclass
-class Detections:
-    """One image's result: boxes (N, 4) in pixels of the input, scores (N,), labels (N,), masks (N, m, m) in [0, 1]."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    masks: np.ndarray
+from instance_segmentation.ir.suppression import SCORE_EDGE, accounts_for, distance, may_leave, no_overlap
 
 
 @dataclass
@@ -54,8 +43,8 @@ class Stages:
 class Graph:
     """The compiled graph with its intermediate results as further outputs."""
 
-    def __init__(self, ir, channel_order, levels):
-        ir = ir.clone()
+    def __init__(self, ir, channel_order, model):
+        ir, levels = ir.clone(), len(model.rpn_head.prior_generator.strides)
         nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
         logits = [nodes[RPN_SCORES.format(level)].input_value(0) for level in range(levels)]  # before the sigmoid
         others = [*(RPN_DELTAS.format(level) for level in range(levels)), PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES]
@@ -63,7 +52,7 @@ class Graph:
         self.compiled, self.channel_order, self.levels = compile_ir(ir), channel_order, levels
 
     def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
+        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         answer = self.compiled(as_sent(image, self.channel_order))
         return _split(list(answer.values()), self.levels)
 
@@ -84,40 +73,27 @@ class OnnxGraph:
         self.run, self.channel_order, self.levels = OnnxSession(wide.SerializeToString()), channel_order, (len(names) - 3) // 2
 
     def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns Detections and Stages."""
+        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         return _split(list(self.run(as_sent(image, self.channel_order)).values()), self.levels)
 
 
-def as_sent(image, channel_order):
-    """The image as a client sends it: [1, 3, H, W] float32."""
-    return (image if channel_order == "BGR" else image.flip(0))[None].float().numpy()
-
-
 def _split(arrays, levels):
-    """Detections and Stages of a model's outputs."""
-    boxes, labels, masks = arrays[:3]
+    """Outputs by name, and Stages, of a model's outputs."""
     extra = [torch.from_numpy(array.copy()) for array in arrays[3:]]
-    return Detections(boxes[:, :4], boxes[:, 4], labels, masks), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
-
-
-def _prepared(model, image):
-    """The image as the network takes it, and its DetDataSample in pixels of the input."""
-    meta = dict(img_shape=tuple(image.shape[1:]), ori_shape=tuple(image.shape[1:]), scale_factor=(1.0, 1.0))
-    data = model.data_preprocessor(dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)]))
-    return data["inputs"], data["data_samples"]
+    return dict(zip(("boxes", "labels", "masks"), arrays, strict=False)), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
 
 
 @torch.inference_mode()
 def run_checkpoint(model, image):
-    """The checkpoint's detections in pixels of the network's input, by mmdet's own code, of a [3, H, W] uint8 BGR tensor."""
-    inputs, samples = _prepared(model, image)
+    """What the graph's outputs should be, by name and by mmdet's own code, of a [3, H, W] uint8 BGR tensor."""
+    inputs, samples = prepared(model, image)
     features, metas, heads = model.extract_feat(inputs), [samples[0].metainfo], model.roi_head
     regions = model.rpn_head.predict(features, samples, rescale=False)
     found = heads.predict_bbox(features, metas, regions, model.test_cfg.rcnn, rescale=False)[0]
     masks = heads._mask_forward(features, bbox2roi([found.bboxes]))["mask_preds"].sigmoid()
     channels = found.labels * 0 if heads.mask_head.class_agnostic else found.labels
-    return Detections(*(tensor.numpy() for tensor in (found.bboxes, found.scores, found.labels,
-                                                      masks[range(len(masks)), channels])))
+    return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),
+                masks=masks[range(len(masks)), channels].numpy())
 
 
 @torch.inference_mode()
@@ -127,14 +103,15 @@ def same_in_parts(model, image, found, stages, tolerance):
     Args:
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
-        found: The graph's Detections.
+        found: The graph's detections, a `contracts.Found`.
         stages: The graph's Stages.
         tolerance: `box_px`, `score` and `maps` bound the differences.
     """
-    inputs, _ = _prepared(model, image)
+    inputs, _ = prepared(model, image)
     features = model.extract_feat(inputs)
     return (_same_maps(model, features, stages, tolerance) and _same_proposals(model, stages, tolerance)
-            and _same_candidates(model, features, stages, tolerance) and _same_choice(model, found, stages, tolerance))
+            and _same_candidates(model, features, stages, tolerance)
+            and may_leave(found, stages.boxes, stages.scores, model.test_cfg.rcnn, tolerance.box_px))
 
 
 def _same_maps(model, features, stages, tolerance):
@@ -150,13 +127,13 @@ def _same_proposals(model, stages, tolerance):
     if not levels:
         return not len(stages.proposals)
     # a box that is clipped to the image's border can be a candidate of several levels
-    matches = torch.stack([_distance(stages.proposals, boxes).amin(1) <= tolerance.box_px for boxes, _, _ in levels])
+    matches = torch.stack([distance(stages.proposals, boxes).amin(1) <= tolerance.box_px for boxes, _, _ in levels])
     if not matches.any(0).all():
         return False
     iou_threshold, full = config.nms.iou_threshold, 0.0
     if len(stages.proposals) >= config.max_per_img:  # lower scores than the list's last did not fit in
         last = stages.proposals[-1:]
-        full = max(float(scores[_distance(last, boxes)[0] <= tolerance.box_px].max())
+        full = max(float(scores[distance(last, boxes)[0] <= tolerance.box_px].max())
                    for match, (boxes, scores, _) in zip(matches[:, -1], levels, strict=True) if match)
     return all(no_overlap(stages.proposals[match & (matches.sum(0) == 1)], iou_threshold)
                and accounts_for(boxes, scores, stages.proposals[match], iou_threshold, max(cut, full), tolerance.box_px)
@@ -177,39 +154,6 @@ def _anchors_left(model, stages):
     return levels
 
 
-# Greedy NMS leaves, whichever of equal scores comes first: candidates that do not overlap each other too much, and that account
-# for every other candidate.
-
-def no_overlap(kept, iou_threshold):
-    """Whether no two of the boxes (M, 4) overlap more than the threshold."""
-    return len(kept) < 2 or float(bbox_overlaps(kept, kept).fill_diagonal_(0).max()) <= iou_threshold + IOU_EDGE
-
-
-def accounts_for(boxes, scores, kept, iou_threshold, floor, box_px):
-    """Whether every candidate is kept, overlaps a kept one that scores as much, or scores no more than `floor`.
-
-    Args:
-        boxes, scores: Candidates (N, 4) and (N,).
-        kept: (M, 4), each one of the candidates but for rounding.
-        iou_threshold: Of the NMS.
-        floor: Candidates that score no more need no account.
-        box_px: Largest difference between a kept box and its candidate.
-    """
-    above = scores > floor + SCORE_EDGE
-    if not len(kept) or not above.any():
-        return not bool(above.any())
-    same = _distance(kept, boxes) <= box_px
-    kept_scores = torch.where(same, scores[None], 0.0).amax(1)  # of equal boxes, at the image's border, the best is kept
-    overlap = bbox_overlaps(boxes, kept)
-    covered = ((overlap > iou_threshold - IOU_EDGE) & (kept_scores[None] >= scores[:, None] - SCORE_EDGE)).any(1)
-    return bool((covered | same.any(0) | ~above).all())
-
-
-def _distance(some, others):
-    """Largest corner difference between each pair of boxes, [len(some), len(others)]; row by row to spare memory."""
-    return torch.stack([(others - box).abs().amax(1) for box in some]) if len(some) else torch.zeros(0, len(others))
-
-
 def _same_candidates(model, features, stages, tolerance):
     head, rois = model.roi_head.bbox_head, bbox2roi([stages.proposals])
     answer = model.roi_head._bbox_forward(features, rois)
@@ -218,17 +162,3 @@ def _same_candidates(model, features, stages, tolerance):
     scores = answer["cls_score"].softmax(-1)[:, :-1].T
     return (float((boxes - stages.boxes).abs().max()) <= tolerance.box_px
             and float((scores - stages.scores).abs().max()) <= tolerance.score)
-
-
-def _same_choice(model, found, stages, tolerance):
-    config, boxes, labels = model.test_cfg.rcnn, torch.from_numpy(found.boxes), torch.from_numpy(found.labels)
-    floor = max(config.score_thr, float(found.scores.min())) if len(labels) >= config.max_per_img else config.score_thr
-    for label, scores in enumerate(stages.scores):
-        above = scores > config.score_thr
-        candidates, kept = stages.boxes[label][above], boxes[labels == label]
-        if len(kept) and (not len(candidates) or _distance(kept, candidates).amin(1).max() > tolerance.box_px):
-            return False
-        if not (no_overlap(kept, config.nms.iou_threshold)
-                and accounts_for(candidates, scores[above], kept, config.nms.iou_threshold, floor, tolerance.box_px)):
-            return False
-    return True

@@ -1,0 +1,47 @@
+"""Both sides of the parity gate for YOLACT, whose outputs are the network's own: NMS and masks are the reader's."""
+
+import numpy as np
+import torch
+
+from instance_segmentation.inference.contracts import YOLACT as CONTRACT
+from instance_segmentation.ir.parity_images import as_sent, prepared
+from instance_segmentation.ir.session import compile_ir
+
+
+class Graph:
+    """The compiled graph."""
+
+    def __init__(self, ir, channel_order, model):
+        self.compiled, self.channel_order = compile_ir(ir), channel_order
+
+    def __call__(self, image):
+        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and once more as the stages."""
+        answer = self.compiled(as_sent(image, self.channel_order))
+        outputs = {name: answer[name] for name in CONTRACT.outputs}
+        return outputs, outputs
+
+
+@torch.inference_mode()
+def run_checkpoint(model, image):
+    """The checkpoint's outputs by name, of a [3, H, W] uint8 BGR tensor."""
+    inputs, _ = prepared(model, image)
+    return dict(zip(CONTRACT.outputs, (tensor.numpy() for tensor in model.answer(inputs)), strict=True))
+
+
+def same_in_parts(model, image, found, stages, tolerance):
+    """Whether every anchor has the same box, scores and coefficients on both sides, so that only the reader's NMS tied.
+
+    Args:
+        model: The checkpoint's network.
+        image: [3, H, W] uint8 BGR tensor.
+        found: Not needed here.
+        stages: The graph's outputs.
+        tolerance: `box_px`, `score` and `maps` bound the differences.
+    """
+    height, width = model.input_size
+    limits = dict(boxes=tolerance.box_px / np.float32([width, height, width, height]), conf=tolerance.score,
+                  mask=tolerance.maps, proto=tolerance.maps)
+    own = run_checkpoint(model, image)
+    # prototypes have no bound: their rounding grows with them
+    return all((np.abs(own[name] - stages[name]) <= limits[name] * max(1, np.abs(own[name]).max() / 100)).all()
+               for name in CONTRACT.outputs)

@@ -1,0 +1,36 @@
+"""The templates of one stage through the verbs: every other test of this folder uses a Mask R-CNN."""
+
+import json
+
+import pytest
+
+from instance_segmentation.cli import demo as demo_verb
+from instance_segmentation.cli import export as export_verb
+from instance_segmentation.cli import new as new_verb
+from instance_segmentation.cli import train as train_verb
+from instance_segmentation.evaluation import evaluate
+
+from .conftest import TINY, data_flags
+
+pytestmark = pytest.mark.e2e
+OPTIONS = ["--cfg-options", "train_dataloader.dataset.times=1", "model.test_cfg.score_thr=0.0"]  # a few steps teach nothing
+
+
+@pytest.mark.parametrize("template", [
+    "rtmdet-ins_tiny-640x640", "yolact_r50-544x544", pytest.param("rtmdet-ins_s-640x640", marks=pytest.mark.nightly)])
+def test_checkpoint_and_ir_score_the_same(template, sample_data, tmp_path):
+    work, weights, xml = tmp_path / "work", tmp_path / "work/outputs/latest.pth", tmp_path / "work/export/model.xml"
+    test = data_flags(sample_data, "test")
+    assert new_verb.main([template, str(work), "--do-not-load-snapshot"]) == 0
+    assert train_verb.main([*data_flags(sample_data, "train", "val"), "--epochs", "1", *TINY, *OPTIONS], work) == 0
+    assert export_verb.main(["--load-weights", str(weights), "--save-model-to", str(xml.parent), *test], work) == 0
+    checkpoint, exported = (evaluate(work, load_weights=file, test_ann_files=[sample_data / "val.json"], num_workers=0,
+                                     test_data_roots=[sample_data / "val"], save_results_to=file.with_suffix(".json")).metrics
+                            for file in (weights, xml))
+    found, others = (len(json.loads(file.with_suffix(".json").read_text())) for file in (weights, xml))
+    assert min(found, others) > 100 and abs(found - others) < 10
+    for key in ("segm/AP", "bbox/AP", "segm/AR100", "bbox/AR100"):
+        assert exported[key] == pytest.approx(checkpoint[key], abs=1e-3)
+    photo = next((sample_data / "val").iterdir())
+    assert demo_verb.main(["-m", str(xml), "-i", str(photo), "-o", str(tmp_path / "found.jpg"), "-t", "0.01", "--no_show"]) == 0
+    assert (tmp_path / "found.jpg").stat().st_size > 0
