@@ -175,6 +175,7 @@ def begin(work, data, folder, log):  # noqa: F811
     return process
 
 
+@pytest.mark.nightly
 def test_killed_and_interrupted_it_ends_like_an_uninterrupted_search(work, sample_data, tmp_path, in_process):  # noqa: F811
     output, log = tmp_path / "cut off", tmp_path / "log.txt"
     process = begin(work, sample_data, output, log)
