@@ -31,7 +31,7 @@ def tune(work_dir, *, trials=20, timeout=None, learning_rates=None, epochs=None,
         save_search_to: Folder of the search, `WORK_DIR/tune` when None.
         seed: Of the search and of each training; None: another one each time.
         gpu_num, nproc_per_node: As of `train`.
-        options: Of `training.prepare`, for every trial: the data, where to start, and what is not searched for.
+        options: Of `preparing.prepare`, for every trial: the data, where to start, and what is not searched for.
 
     Returns:
         A `search.SearchResult`.
