@@ -70,7 +70,7 @@ class PolygonCrop(BaseTransform):
         image = results["img"][y:y + self.crop_size[1], x:x + self.crop_size[0]]
         results["gt_bboxes"].translate_([-x, -y])
         objects = [[polygon - np.resize([x, y], polygon.size) for polygon in polygons] for polygons in results["gt_masks"]]
-        return combined([results], image, [inside(polygons, *image.shape[:2]) for polygons in objects])
+        return combined([results], image, [cut(polygons, *image.shape[:2]) for polygons in objects])
 
 
 @TRANSFORMS.register_module()
@@ -105,6 +105,12 @@ def inside(polygons, height, width):
     return polygons, None if seen.bounds == whole.bounds else seen.bounds
 
 
+def cut(polygons, height, width):
+    """As `inside`, but what lies outside is cut off: the image may be put into another."""
+    polygons, box = inside(polygons, height, width)
+    return traced(polygon_to_bitmap(polygons, height, width)) if box else (polygons, box)
+
+
 def uncovered(polygons, cover):
     """What `cover` [H, W] bool leaves of an object: (polygons, box), traced anew from its pixels if any is covered."""
     whole = polygon_to_bitmap(polygons, *cover.shape)
@@ -113,9 +119,16 @@ def uncovered(polygons, cover):
         return polygons, None
     if seen.sum() <= VISIBLE * whole.sum():
         return None, None
-    traced = [np.array(polygon) for polygon in mask_to_polygons(seen)]
-    corners = np.concatenate(traced).reshape(-1, 2)
-    return traced, (*corners.min(0), *corners.max(0))
+    return traced(seen)
+
+
+def traced(mask):
+    """The outlines of a mask [H, W]: (polygons, box); no polygons when it is empty."""
+    if not mask.any():
+        return None, None
+    polygons = [np.array(polygon) for polygon in mask_to_polygons(mask)]
+    corners = np.concatenate(polygons).reshape(-1, 2)
+    return polygons, (*corners.min(0), *corners.max(0))
 
 
 def combined(parts, image, objects):
