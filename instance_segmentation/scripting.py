@@ -18,6 +18,8 @@ from instance_segmentation.templates.catalogue import find_mmdet_config, find_te
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 
 SCORES = {"": "AP", "_50": "AP50", "_75": "AP75", "_s": "APs", "_m": "APm", "_l": "APl"}  # mmdet's suffixes, our names
+# A template for each way in which images get into a network; the names are Model API's
+READ_LIKE = {"standard": ANY_TEMPLATE, "fit_to_window": "rtmdet-ins_tiny-640x640"}
 OTHERS = "Start from random weights with --weights none, or from a file of yours with --weights FILE."
 
 
@@ -230,7 +232,10 @@ def find_objects(data, model_weights, output, *, classes, batch_size=1, num_work
         raise WeightsError(f"--label names {', '.join(classes)}; {model_weights} has learnt {', '.join(names)}")
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.engine.evaluation import run_test
-    template = find_template(ANY_TEMPLATE)
+    resize = getattr(model, "info", model).resize_type
+    if resize not in READ_LIKE:
+        raise WeightsError(f"{model_weights}: its images are resized by '{resize}', which only instseg predict can do")
+    template = find_template(READ_LIKE[resize])
     cfg = read_config(template.path / template.config)
     cfg.test_dataloader.update(batch_size=1 if hasattr(model, "stream") else batch_size, num_workers=num_workers)
     annotations = Annotations(tuple(names), [_entry(*item) for item in enumerate(find_images(data), 1)], [], (), None)
