@@ -84,21 +84,21 @@ def as_mmdet(ours, base):
         TemplateError: The detector itself is this tool's.
     """
     from mmdet.registry import MODELS
-    for part in dicts_in(ours.model):
+    model = base.model = ours.model
+    for part in dicts_in(model):
         kind = MODELS.get(part["type"]) if isinstance(part.get("type"), str) else None
         if kind and kind.__module__.startswith("instance_segmentation."):
-            if part is ours.model:
-                raise TemplateError(f"--vanilla: {kind.__name__} is this tool's and unknown to mmdet; leave --vanilla out, or take "
-                                    "one of mmdet's configurations for --model")
+            if part is model:
+                raise TemplateError(f"--vanilla: {kind.__name__} is this tool's and unknown to mmdet; leave --vanilla out, or "
+                                    "take one of mmdet's configurations for --model")
             theirs = kind.__mro__[1]
             for name in signature(kind).parameters.keys() - signature(theirs).parameters.keys():
                 part.pop(name, None)
             part["type"] = theirs.__name__
-    base.model, start = ours.model, ours.from_random
-    base.optim_wrapper, base.auto_scale_lr.base_batch_size = start["optim_wrapper"], start["batch_size"]
+    base.optim_wrapper, base.auto_scale_lr.base_batch_size = ours.from_random["optim_wrapper"], ours.from_random["batch_size"]
     keep_ratio = ours.get("resize_type", "standard") != "standard"
     if keep_ratio:  # images of several sizes
-        base.model.data_preprocessor.update(pad_size_divisor=32, pad_mask=True)
+        model.data_preprocessor.update(pad_size_divisor=32, pad_mask=True)
     for loader in (base.train_dataloader, base.val_dataloader, base.test_dataloader):
         for step in loader.dataset.pipeline:
             if step.type == "Resize":
