@@ -1,17 +1,16 @@
-"""What the scripts call that `instseg create` writes: the files and names of cvtk around training and testing as everywhere."""
+"""What generated scripts call to train (see `creating`): cvtk's files and names around training and testing as everywhere."""
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from instance_segmentation.coco import Annotations, read_annotations
-from instance_segmentation.coco.images import oriented_size
-from instance_segmentation.errors import DatasetError, DownloadError, MediaError, TemplateError, WeightsError
+from instance_segmentation.coco import read_annotations
+from instance_segmentation.errors import DatasetError, DownloadError, TemplateError
 from instance_segmentation.evaluation import ANY_TEMPLATE, detect, load_any
+from instance_segmentation.finding import write_found
 from instance_segmentation.layouts import image_root
 from instance_segmentation.report import progress, say, write_metrics_json, write_text
 from instance_segmentation.templates.catalogue import find_mmdet_config, find_template, list_templates
@@ -173,79 +172,7 @@ def write_test_stats(test, output_weights, workspace):
     _, detections = detect(model, read_config(open_workdir(workspace.path).config), annotations)
     from instance_segmentation.engine.mask_statistics import mask_statistics
     truth, found = annotations.write(workspace.path / "test.json"), workspace.path / "test_outputs.coco.json"
-    _write_found(annotations, detections, found)
+    write_found(annotations, detections, found)
     stats = _beside(output_weights, ".test_stats.json")
     write_metrics_json(stats, mask_statistics(truth, found))
     say("Statistics", str(stats))
-
-
-def _write_found(annotations, detections, path):
-    """Write detections as a COCO file with the images and classes of `annotations`."""
-    from pycocotools import mask as coco_mask
-    found = [dict(item, id=number, iscrowd=0, area=float(coco_mask.area(item["segmentation"])))
-             for number, item in enumerate(detections, 1)]
-    Annotations(annotations.classes, annotations.images, found, (), None).write(path)
-
-
-def find_images(data):
-    """Image files of a COCO file, a folder, an image, or a text file with a path per line (or in the first of its columns).
-
-    Raises:
-        MediaError: There are none.
-    """
-    from instance_segmentation.inference.sources import SUFFIXES
-    path = Path(data)
-    if path.suffix == ".json":
-        return [Path(image["file_name"]) for image in read_annotations([path], [image_root(path)]).images]
-    if path.suffix == ".txt" and path.is_file():
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        files = [Path(line.split("\t")[0].strip()) for line in lines if line.strip()]
-    elif path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    else:
-        files = [path]
-    missing = [file for file in files if not file.is_file()]
-    if missing or not files:
-        raise MediaError(f"--data {data}: " + (f"there is no {missing[0]}" if missing else "holds no images"))
-    return files
-
-
-def find_objects(data, model_weights, output, *, classes, batch_size=1, num_workers=0):
-    """Find objects in images; writes each with what was found drawn, and instances.json, a COCO file of it all.
-
-    Args:
-        data: As of `find_images`.
-        model_weights: .pth, or an exported .xml or .onnx.
-        output: Folder to write to.
-        classes: Class names that the model is expected to have.
-        batch_size, num_workers: Images at a time, which exported models decide themselves, and processes that read them.
-
-    Raises:
-        WeightsError: The model has other classes.
-        MediaError: An image cannot be read.
-    """
-    model = load_any(Path(model_weights))
-    names = model.dataset_meta["classes"]
-    if list(names) != list(classes):
-        raise WeightsError(f"--label names {', '.join(classes)}; {model_weights} has learnt {', '.join(names)}")
-    from instance_segmentation.engine.config import read_config
-    from instance_segmentation.engine.evaluation import run_test
-    template = find_template(ANY_TEMPLATE)
-    cfg = read_config(template.path / template.config)
-    cfg.test_dataloader.update(batch_size=1 if hasattr(model, "stream") else batch_size, num_workers=num_workers)
-    annotations = Annotations(tuple(names), [_entry(*item) for item in enumerate(find_images(data), 1)], [], (), None)
-    with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
-        _, _, detections = run_test(model, cfg, annotations, Path(folder), drawings=output)
-    _write_found(annotations, detections, Path(output) / "instances.json")
-    say("Found", f"{len(detections)} objects on {len(annotations.images)} images; pictures and instances.json in {output}")
-
-
-def _entry(number, path):
-    """An image as `coco.Annotations` lists it."""
-    from PIL import Image
-    try:
-        with Image.open(path) as picture:
-            width, height = oriented_size(picture)
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read as an image; mend it or take it out of --data") from error
-    return dict(id=number, file_name=os.path.abspath(path), width=width, height=height, source_id=number)

@@ -1,7 +1,7 @@
 """mmdet's own configurations as networks of this tool, and the way back: a template's network as a configuration of mmdet's."""
 
 import math
-import re
+from inspect import signature
 from pathlib import Path
 
 import yaml
@@ -81,20 +81,26 @@ def as_mmdet(ours, base):
         base: Config of PLAIN, which is changed in place and returned.
 
     Raises:
-        TemplateError: A part of the network has no counterpart in mmdet.
+        TemplateError: The detector itself is this tool's.
     """
     from mmdet.registry import MODELS
-    for part in dicts_in(ours.model):
+    model = base.model = ours.model
+    for part in dicts_in(model):
         kind = MODELS.get(part["type"]) if isinstance(part.get("type"), str) else None
-        if kind is not None and kind.__module__.startswith("instance_segmentation."):
-            kind = kind.__mro__[1]
-            part["type"] = kind.__name__
-        if kind is not None and not re.match("mmdet|mmcv|mmengine|torch", kind.__module__):
-            raise TemplateError(f"--vanilla: {part['type']} is no part of mmdet's; leave --vanilla out, or take another --model")
-    base.model, start = ours.model, ours.from_random
-    base.optim_wrapper, base.auto_scale_lr.base_batch_size = start["optim_wrapper"], start["batch_size"]
+        if kind and kind.__module__.startswith("instance_segmentation."):
+            if part is model:
+                raise TemplateError(f"--vanilla: {kind.__name__} is this tool's and unknown to mmdet; leave --vanilla out, or "
+                                    "take one of mmdet's configurations for --model")
+            theirs = kind.__mro__[1]
+            for name in signature(kind).parameters.keys() - signature(theirs).parameters.keys():
+                part.pop(name, None)
+            part["type"] = theirs.__name__
+    base.optim_wrapper, base.auto_scale_lr.base_batch_size = ours.from_random["optim_wrapper"], ours.from_random["batch_size"]
+    keep_ratio = ours.get("resize_type", "standard") != "standard"
+    if keep_ratio:  # images of several sizes
+        model.data_preprocessor.update(pad_size_divisor=32, pad_mask=True)
     for loader in (base.train_dataloader, base.val_dataloader, base.test_dataloader):
         for step in loader.dataset.pipeline:
             if step.type == "Resize":
-                step.update(scale=tuple(ours.input_size[::-1]), keep_ratio=False)
+                step.update(scale=tuple(ours.input_size[::-1]), keep_ratio=keep_ratio)
     return base

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from mmdet.registry import MODELS
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
@@ -15,9 +16,9 @@ from instance_segmentation.cli import main
 from instance_segmentation.engine.config import read_config
 from instance_segmentation.engine.mask_statistics import mask_statistics
 from instance_segmentation.engine.metrics import coco_metrics
-from instance_segmentation.engine.mmdet_configs import adopt, as_mmdet
+from instance_segmentation.engine.mmdet_configs import PLAIN, adopt, as_mmdet
 from instance_segmentation.sample import write_sample_dataset
-from instance_segmentation.templates.catalogue import find_mmdet_config
+from instance_segmentation.templates.catalogue import find_mmdet_config, find_template
 
 pytestmark = pytest.mark.component
 
@@ -117,7 +118,17 @@ def test_adopted_network_needs_no_download_and_keeps_its_optimizer(config_480, n
     assert cfg.from_random.model.backbone.frozen_stages == -1
 
 
-def test_template_as_mmdet_has_only_parts_of_mmdet(config_480):
-    cfg = as_mmdet(config_480, read_config(find_mmdet_config("mask-rcnn_r50_fpn_1x_coco")))
-    assert cfg.model.roi_head.mask_head.type == "FCNMaskHead" and cfg.model.backbone.type == "EfficientNet"
-    assert cfg.test_pipeline and cfg.test_dataloader.dataset.pipeline[1].scale == (480, 480)
+@pytest.mark.parametrize(("name", "keep_ratio"), [(TEMPLATE, False), ("rtmdet-ins_tiny-640x640", True)])
+def test_template_as_mmdet_is_built_of_mmdets_parts(name, keep_ratio):
+    template = find_template(name)
+    cfg = as_mmdet(read_config(template.path / template.config), read_config(find_mmdet_config(PLAIN)))
+    network = MODELS.build(cfg.model)
+    assert {type(part).__module__.split(".")[0] for part in network.modules()} <= {"mmdet", "mmcv", "mmengine", "torch"}
+    resize = cfg.test_dataloader.dataset.pipeline[1]
+    assert (resize.scale, resize.keep_ratio) == (tuple(template.input_size[::-1]), keep_ratio)
+
+
+def test_detector_of_ours_is_no_vanilla(tmp_path, capsys):
+    assert main.main(["create", "--script", str(tmp_path / "segm.py"), "--vanilla", "--model", "yolact_r50-544x544"]) == 1
+    assert "ContractYOLACT is this tool's and unknown to mmdet; leave --vanilla out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
