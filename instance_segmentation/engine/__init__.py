@@ -31,6 +31,7 @@ def register(purpose="This command"):
         bad_steps,
         balancing,
         dataset,
+        deform_conv,
         drawing,
         early_stop,
         fast_steps,

@@ -3,6 +3,7 @@
 import functools
 
 import torch
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -57,8 +58,8 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
         replace_forward(model, "extract_feat", functools.partial(in_bfloat16, device=device))
         for head in _instances(model, (BaseDenseHead, BBoxHead, FCNMaskHead)):
             replace_forward(head, "forward", functools.partial(in_bfloat16, device=device))
-        for convolution in filter(lacks_bfloat16_kernel, model.modules()) if device == "cpu" else ():
-            replace_forward(convolution, "forward", in_float32)
+        for convolution in filter(functools.partial(lacks_bfloat16_kernel, device=device), model.modules()):
+            replace_forward(convolution, "forward", functools.partial(in_float32, device=device))
     return precision
 
 
@@ -70,9 +71,13 @@ def multiplies_bfloat16(device):
     return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
 
 
-def lacks_bfloat16_kernel(module):
-    """Whether oneDNN differentiates a layer ten times slower in bfloat16: depth-wise, with a stride or a large window."""
-    return (isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+def lacks_bfloat16_kernel(module, device):
+    """Whether a layer is better off in float32: mmcv's deformable convolutions know no bfloat16, and oneDNN differentiates
+    depth-wise convolutions with a stride or a large window ten times slower in it.
+    """
+    if isinstance(module, (DeformConv2d, ModulatedDeformConv2d)):
+        return True
+    return (device == "cpu" and isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
             and (max(module.stride) > 1 or max(module.kernel_size) > 3))
 
 
@@ -104,9 +109,9 @@ def in_bfloat16(original, *inputs, device):
         return _float32(original(*inputs))
 
 
-def in_float32(original, image):
+def in_float32(original, image, device):
     """Compute in float32 inside `in_bfloat16`."""
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(device, enabled=False):
         return original(image.float()).to(image.dtype)
 
 
