@@ -39,6 +39,7 @@ def register(purpose="This command"):
         mask_head,
         metrics,
         mixing,
+        point_rend,
         progress,
         pruning,
         replicas,

@@ -99,7 +99,10 @@ def run_checkpoint(model, image):
     regions = model.rpn_head.predict(features, samples, rescale=False)
     found = heads.predict_bbox(features, metas, regions, model.test_cfg.rcnn, rescale=False)[0]
     rois = bbox2roi([found.bboxes])
-    masks = torch.stack([forward(features, rois)["mask_preds"].sigmoid() for forward in forwards_of(heads, "mask")]).mean(0)
+    logits = [forward(features, rois)["mask_preds"] for forward in forwards_of(heads, "mask")]
+    if getattr(heads, "point_head", None) is not None:
+        logits = [heads._mask_point_forward_test(features, rois, found.labels, *logits, metas)]
+    masks = torch.stack(logits).sigmoid().mean(0)
     channels = found.labels * 0 if masks.shape[1] == 1 else found.labels
     return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),
                 masks=masks[range(len(masks)), channels].numpy())

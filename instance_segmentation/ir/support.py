@@ -4,7 +4,7 @@ from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.contracts import YOLACT_MOST, YOLACT_NMS_IOU
 
-ROI_HEADS = ("StandardRoIHead", "CascadeRoIHead", "PointRendRoIHead")
+ROI_HEADS = ("StandardRoIHead", "CascadeRoIHead", "PointRendRoIHead", "LeanPointRendRoIHead")
 
 
 def check(model, target="OpenVINO"):
@@ -90,8 +90,9 @@ def _layer_differences(backbone, target):
 
 def _is_coarse(stage):
     """Whether a stage is PointRend's coarse head on points of one level."""
+    from mmdet.models.roi_heads.mask_heads import CoarseMaskHead
     layers = getattr(stage.extractor, "roi_layers", ())
-    return (type(stage.head).__name__ == "CoarseMaskHead" and type(stage.extractor).__name__ == "GenericRoIExtractor"
+    return (isinstance(stage.head, CoarseMaskHead) and type(stage.extractor).__name__ == "GenericRoIExtractor"
             and [type(layer).__name__ for layer in layers] == ["SimpleRoIAlign"])
 
 
@@ -104,8 +105,8 @@ def _box_differences(head, last):
 
 
 def _mask_differences(head):
-    from mmdet.models.roi_heads.mask_heads import FCNMaskHead
-    if not isinstance(head, FCNMaskHead) or type(head).__name__ == "CoarseMaskHead":
+    from mmdet.models.roi_heads.mask_heads import CoarseMaskHead, FCNMaskHead
+    if not isinstance(head, FCNMaskHead) or isinstance(head, CoarseMaskHead):
         yield "roi_head.mask_head", type(head).__name__, "FCNMaskHead"
     elif type(head.conv_logits).__name__ != "Conv2d":
         yield "roi_head.mask_head.predictor_cfg", type(head.conv_logits).__name__, "type='Conv'"

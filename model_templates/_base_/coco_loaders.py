@@ -2,7 +2,7 @@
 
 # An epoch is one pass over the images, as in the originals
 train_dataloader = dict(
-    batch_size=16, num_workers=2,
+    batch_size=8, num_workers=2,
     sampler=dict(type="SeededSampler", shuffle=True),
     dataset=dict(type="SeededRepeatDataset", times=1, dataset=dict(
         type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""))))

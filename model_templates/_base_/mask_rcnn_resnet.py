@@ -13,6 +13,6 @@ model = dict(
     neck=dict(in_channels=[256, 512, 1024, 2048]))
 
 optim_wrapper = dict(
-    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=0.0001), clip_grad=None)
+    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0001), clip_grad=None)
 # What is frozen is of use only when it was trained
 from_random = dict(model=dict(backbone=dict(frozen_stages=-1, norm_eval=False, norm_cfg=dict(requires_grad=True))))

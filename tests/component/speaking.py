@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from pycocotools import mask as coco_mask
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates"
 
@@ -64,6 +65,35 @@ def check_gradients_without_objects(model, size_hw):
     model.eval().zero_grad()
     model.load_state_dict(state)
     assert torch.isfinite(total) and not unseen
+
+
+def letterboxed(file, size_hw):
+    """The batch that mmdet's test pipeline makes of a file."""
+    from mmcv.transforms import Compose
+    from mmdet.registry import TRANSFORMS
+    height, width = size_hw
+    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(width, height), keep_ratio=True),
+             dict(type="Pad", size=(width, height), pad_val=dict(img=(114, 114, 114))),
+             dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor"))]
+    packed = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])(dict(img_path=str(file)))
+    return dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
+
+
+@torch.inference_mode()
+def check_letterbox(network, xml, photo):
+    """mmdet's pipeline with the checkpoint; the same with the IR; the demo, which letterboxes by what the IR says."""
+    from instance_segmentation.inference.exported import LoadOptions, load_exported
+    from instance_segmentation.ir.detector import ExportedDetector
+    image = cv2.imread(str(photo))
+    expected = network.test_step(letterboxed(photo, network.input_size))[0].pred_instances
+    found = ExportedDetector(xml).test_step(letterboxed(photo, network.input_size))[0].pred_instances
+    shown = load_exported(xml, LoadOptions(threshold=0.0))(image)
+    assert len(expected) > 5 and (expected.bboxes <= torch.tensor(image.shape[1::-1] * 2)).all()
+    for boxes, scores, rles in ((found.bboxes, found.scores, found.masks), (shown.boxes, shown.scores, shown.rles)):
+        np.testing.assert_allclose(boxes, expected.bboxes, atol=0.05)
+        np.testing.assert_allclose(scores, expected.scores, atol=1e-4)
+        assert min(coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(rles, expected.masks, strict=True)
+                   if coco_mask.area(other) > 50) > 0.98
 
 
 @torch.no_grad()

@@ -3,6 +3,8 @@ _base_ = "../../_base_/mask_rcnn_resnet.py"
 input_size = (768, 1024)  # height, width; `train.py --input-size` replaces it everywhere below
 resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
 pad_value = 114  # near the mean: the originals' padding, added after normalisation, was 0
+optim_wrapper = dict(optimizer=dict(lr=0.0025))  # for 2 images
+
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),

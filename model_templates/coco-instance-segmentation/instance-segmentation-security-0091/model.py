@@ -30,6 +30,8 @@ model = dict(
                  sampler=dict(type="RandomSampler", num=512, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
                  mask_size=28, pos_weight=-1, debug=False) for iou, _ in stages]))
 
+optim_wrapper = dict(optimizer=dict(lr=0.0025))  # for 2 images
+
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),

@@ -3,7 +3,7 @@ _base_ = ["../../_base_/mask_rcnn_efficientnet_b2.py", "../../_base_/coco_loader
 input_size = (480, 480)  # height, width; `train.py --input-size` replaces it everywhere below
 
 model = dict(test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
-optim_wrapper = dict(optimizer=dict(lr=0.02))
+optim_wrapper = dict(optimizer=dict(lr=0.01))
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),

@@ -6,7 +6,7 @@ model = dict(
     roi_head=dict(bbox_head=dict(fc_out_channels=1024), mask_roi_extractor=dict(roi_layer=dict(output_size=14))),
     train_cfg=dict(rcnn=dict(mask_size=28)),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
-optim_wrapper = dict(optimizer=dict(lr=0.02))
+optim_wrapper = dict(optimizer=dict(lr=0.01))
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
