@@ -9,8 +9,7 @@ from mmdet.registry import MODELS
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 
-@torch.library.custom_op("instseg::deform_conv2d", mutates_args=())
-def deformed(x: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor, mask: torch.Tensor | None, stride: list[int],
+def convolve(x: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor, mask: torch.Tensor | None, stride: list[int],
              padding: list[int], dilation: list[int], groups: int, offset_groups: int) -> torch.Tensor:
     """Convolve with a window whose points are moved.
 
@@ -25,11 +24,14 @@ def deformed(x: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor, mask: 
     Returns:
         [N, C', h', w'].
     """
-    x, offset = x.contiguous(), offset.contiguous()
+    x, offset, weight = x.contiguous(), offset.contiguous(), weight.contiguous()  # mmcv knows no other order
     if mask is None:
         return deform_conv2d(x, offset, weight, stride, padding, dilation, groups, offset_groups)
     return modulated_deform_conv2d(
         x, offset, mask.contiguous(), weight, None, stride, padding, dilation, groups, offset_groups)
+
+
+deformed = torch.library.custom_op("instseg::deform_conv2d", convolve, mutates_args=())
 
 
 @deformed.register_fake
@@ -49,10 +51,7 @@ class TraceableDeformConv(DeformConv2dPack):
 
     def forward(self, x):
         """Convolve x [N, C, h, w]."""
-        if self.training:
-            return super().forward(x)
-        return deformed(x, self.conv_offset(x), self.weight, None, self.stride, self.padding, self.dilation, self.groups,
-                        self.deform_groups)
+        return _run(self, x, self.conv_offset(x), None)
 
 
 @MODELS.register_module("DCNv2")
@@ -61,9 +60,12 @@ class TraceableModulatedDeformConv(ModulatedDeformConv2dPack):
 
     def forward(self, x):
         """Convolve x [N, C, h, w]."""
-        if self.training:
-            return super().forward(x)
         first, second, mask = self.conv_offset(x).chunk(3, 1)
-        found = deformed(x, torch.cat([first, second], 1), self.weight, mask.sigmoid(), self.stride, self.padding,
-                         self.dilation, self.groups, self.deform_groups)
+        found = _run(self, x, torch.cat([first, second], 1), mask.sigmoid())
         return found if self.bias is None else found + self.bias.view(1, -1, 1, 1)
+
+
+def _run(layer, x, offset, mask):
+    """Convolve by the operator, or in training by mmcv's function, which has a gradient."""
+    return (convolve if layer.training else deformed)(
+        x, offset, layer.weight, mask, layer.stride, layer.padding, layer.dilation, layer.groups, layer.deform_groups)

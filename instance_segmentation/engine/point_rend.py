@@ -19,11 +19,11 @@ class BoxCoarseMaskHead(BoxMaskHead, CoarseMaskHead):
 class LeanPointRendRoIHead(PointRendRoIHead):
     """mmdet's head, refining the masks of a few detections at a time (mmdet: of all, 1.6 GB for 100 detections)."""
 
-    def _mask_point_forward_test(self, x, rois, label_preds, mask_preds, img_metas):
+    def _mask_point_forward_test(self, x, rois, label_preds, mask_preds):
         """Logits [N, 1, M, M] of the labels' masks, from coarse ones of all classes [N, C, m, m]."""
         found = [mask_preds.new_zeros(0, 1, 1, 1)] if not len(rois) else []
         for part in torch.arange(len(rois), device=rois.device).split(TOGETHER):
             labels = label_preds[part]
-            logits = super()._mask_point_forward_test(x, rois[part], labels, mask_preds[part], img_metas)
+            logits = super()._mask_point_forward_test(x, rois[part], labels, mask_preds[part])
             found.append(logits[range(len(part)), labels][:, None])
         return torch.cat(found)

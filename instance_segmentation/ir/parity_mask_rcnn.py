@@ -101,7 +101,7 @@ def run_checkpoint(model, image):
     rois = bbox2roi([found.bboxes])
     logits = [forward(features, rois)["mask_preds"] for forward in forwards_of(heads, "mask")]
     if getattr(heads, "point_head", None) is not None:
-        logits = [heads._mask_point_forward_test(features, rois, found.labels, *logits, metas)]
+        logits = [heads._mask_point_forward_test(features, rois, found.labels, *logits)]
     masks = torch.stack(logits).sigmoid().mean(0)
     channels = found.labels * 0 if masks.shape[1] == 1 else found.labels
     return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),

@@ -10,7 +10,11 @@ from tests.component.speaking import check_letterbox, photo_like, speaking_netwo
 
 pytestmark = pytest.mark.component
 CLASSES, SIZE = ("berry", "leaf"), (96, 96)
-THIN = dict(model__backbone__base_channels=8, model__neck__in_channels=[32, 64, 128, 256], model__test_cfg__rpn__max_per_img=60)
+FEW = dict(model__test_cfg__rpn__max_per_img=40, model__test_cfg__rcnn__max_per_img=20)
+TRUNK = dict(model__backbone__base_channels=8, model__neck__in_channels=[32, 64, 128, 256], **FEW)
+THIN = dict(model__roi_head__mask_head__conv_out_channels=32, model__roi_head__mask_head__num_convs=1, **TRUNK)
+CASCADE = dict(template="security-0091", model__backbone__depth=50, **THIN,
+               **{f"model__roi_head__bbox_head__{stage}__fc_out_channels": 64 for stage in range(3)})
 
 
 def gate(model, **options):
@@ -29,7 +33,7 @@ def photo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cascade():
-    return speaking_network(CLASSES, SIZE, "security-0091", model__backbone__depth=50, **THIN)
+    return speaking_network(CLASSES, SIZE, **CASCADE)
 
 
 def test_kept_aspect_ratio(photo, tmp_path):
@@ -64,7 +68,7 @@ def test_onnx_of_a_cascade(cascade, photo, tmp_path):
     from instance_segmentation.ir.export import write_onnx
     with pytest.raises(ExportError, match="to ONNX:\n  backbone: got TraceableDeformConv, supported: dcn of type DCN"):
         write_onnx(cascade, tmp_path / "m.onnx", origin={})
-    plain = speaking_network(CLASSES, SIZE, "security-0091", model__backbone__depth=50, model__backbone__dcn=None, **THIN)
+    plain = speaking_network(CLASSES, SIZE, model__backbone__dcn=None, **CASCADE)
     assert write_onnx(plain, tmp_path / "m.onnx", origin={}, samples=[photo]).parity.detections > 5
 
 
@@ -86,7 +90,7 @@ def test_deformable_convolution_is_mmcvs(kind):
 
 def test_c4(photo):
     """No pyramid, and layers that box and mask head share."""
-    model = speaking_network(CLASSES, SIZE, "r50_c4-800x1344", model__test_cfg__rpn__max_per_img=20)
+    model = speaking_network(CLASSES, SIZE, "r50_c4-800x1344", **FEW)
     result = gate(model, image_files=[photo])
     result.check()
     assert result.detections > 3
@@ -95,7 +99,7 @@ def test_c4(photo):
 def test_point_rend_exports_its_coarse_masks_only_when_asked(photo):
     from instance_segmentation.exporting import leave_out_point_head
     from instance_segmentation.ir.parity import run_checkpoint
-    model = speaking_network(CLASSES, SIZE, "point_rend_r50-800x1344", **THIN)
+    model = speaking_network(CLASSES, SIZE, "point_rend_r50-800x1344", **TRUNK)
     assert run_checkpoint(model, torch.from_numpy(photo_like(SIZE, 3)).permute(2, 0, 1))["masks"].shape[1:] == (224, 224)
     with pytest.raises(ExportError, match="roi_head.point_head: got MaskPointHead, supported: none; export.py --coarse-masks"):
         gate(model)
