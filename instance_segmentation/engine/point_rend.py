@@ -1,5 +1,7 @@
 """PointRend whose masks leave as crops of their boxes, without those of all other classes."""
 
+import warnings
+
 import torch
 from mmdet.models.roi_heads import PointRendRoIHead
 from mmdet.models.roi_heads.mask_heads import CoarseMaskHead
@@ -7,6 +9,7 @@ from mmdet.registry import MODELS
 
 from instance_segmentation.engine.mask_head import BoxMaskHead
 
+warnings.filterwarnings("ignore", "DeprecationWarning: pos_bboxes", UserWarning)  # mmdet's own code reads them
 TOGETHER = 8  # detections: with 80 classes their masks take 130 MB
 
 
