@@ -11,8 +11,8 @@ from instance_segmentation.inference.masks import mask_crop, moved
 SMOOTHING = 0.2  # weight of the newest speed: boxes shake by a pixel or two, and shrink where something covers the object
 
 SECOND_IOU, SECOND_CHOICE = 0.3, 0.01  # for what overlaps less than it should, and how little such a pair counts
-ALIKE, THIRD_CHOICE = 0.6, 0.0001  # for what is apart: how much alike its colours have to be, and how little such a pair counts
-REACH, EDGE_PX = 1.5, 2  # how far apart, in diagonals of the object's box; what came to the picture's edge is not looked for there
+ALIKE, THIRD_CHOICE = 0.6, 0.0001  # for what is apart: how much alike it has to look, and how little such a pair counts
+REACH, EDGE_PX = 1.5, 2  # how far apart that may be in diagonals of the object's box, and what counts as the picture's edge
 BINS = 8  # of each colour channel
 SAME_IOU, INSIDE = 0.3, 0.8  # IoU above which two masks are of one object, and share of the smaller one within one class
 TRUSTED = 20  # frames after which a track counts twice as much as a new one, which a false detection may have begun
@@ -64,11 +64,10 @@ class IouTracker:
     """Give an object the same number from frame to frame.
 
     What is found is compared with each track's mask where it was, and where the track's speed would have brought it. Masks and
-    boxes that overlap less are the second choice, and what looks alike near the place where an object was lost the third; of two
-    that overlap the one with the same colours counts up to twice as much. The pairs of all objects and tracks are chosen together, so that the sum of
-    their IoUs is greatest, those of long tracks counting more: first among objects and tracks of a class, then among what is
-    left, for networks take an object for one of another class now and then. Detections of one object (`objects_of`) share a
-    number.
+    boxes that overlap less are the second choice; what looks alike near the place where an object was lost is the third. The
+    pairs of all objects and tracks are chosen together, so that the sum of their IoUs is greatest, those of long tracks and of
+    like colours counting more: first among objects and tracks of a class, then among what is left, for networks take an object
+    for one of another class now and then. Detections of one object (`objects_of`) share a number.
 
     Args:
         min_iou: IoU above which two masks can be the same object.
