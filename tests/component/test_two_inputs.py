@@ -1,0 +1,144 @@
+"""Segmentoly's two-input model, exported from a Mask R-CNN: its contract, its gate, and the programs that run it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from instance_segmentation.cli import demo, segmentoly
+from instance_segmentation.errors import ExportError
+from instance_segmentation.inference.contracts import SEGMENTOLY, contract_of
+from instance_segmentation.ir.contract import CLIENTS, check, read_signature
+from instance_segmentation.ir.export import write_ir
+from instance_segmentation.ir.session import compile_ir
+from tests.component.speaking import photo_like, speaking_network
+
+pytestmark = pytest.mark.component
+CLASSES, SIZE = ("berry", "starfish", "stone", "washer"), (128, 160)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return speaking_network(CLASSES, SIZE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("two_inputs")
+
+
+@pytest.fixture(scope="module")
+def exported(network, folder):
+    return write_ir(network, folder / "two", origin=dict(tool="test"), two_inputs=True)
+
+
+@pytest.fixture(scope="module")
+def plain(network, folder):
+    return write_ir(network, folder / "one", origin=dict(tool="test"))
+
+
+def test_contract(exported):
+    signature = read_signature(exported.path)
+    inputs, outputs = signature.shapes()
+    assert inputs == dict(im_data=(1, 3, *SIZE), im_info=(1, 3)) and contract_of(inputs, outputs, "") is SEGMENTOLY
+    assert outputs == dict(boxes=(-1, 4), scores=(-1,), classes=(-1,), raw_masks=(-1, len(CLASSES) + 1, 14, 14))
+    refused = {client for item in check(signature) if item.failure for client in item.clients}
+    assert refused.isdisjoint(CLIENTS)
+
+
+def test_gate(exported):
+    assert exported.parity.detections > 20 and not exported.parity.unexplained
+    assert exported.parity.box_px < 1e-2 and exported.parity.mask_probability < 1e-3
+
+
+@pytest.mark.parametrize("covered", [SIZE, (96, 160), (128, 96)], ids=str)
+def test_the_second_input_is_mmdets_img_shape(network, exported, covered):
+    """The image lies in the input's top left corner: boxes end where it ends, on both sides."""
+    from mmdet.structures import DetDataSample
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[:covered[0], :covered[1]] = photo_like(covered, 5)
+    tensor = image.transpose(2, 0, 1)
+    sample = DetDataSample(metainfo=dict(img_shape=covered, ori_shape=covered, scale_factor=(1.0, 1.0)))
+    data = network.data_preprocessor(dict(inputs=[torch.from_numpy(tensor)], data_samples=[sample]))
+    with torch.no_grad():
+        features = network.extract_feat(data["inputs"])
+        regions = network.rpn_head.predict(features, data["data_samples"], rescale=False)
+        expected = network.roi_head.predict_bbox(features, [data["data_samples"][0].metainfo], regions,
+                                                 network.test_cfg.rcnn, rescale=False)[0]
+    out = compile_ir(_graph(exported))(dict(im_data=tensor[None].astype(np.float32), im_info=np.float32([[*covered, 1]])))
+    found = SEGMENTOLY.read({name: out[name] for name in SEGMENTOLY.outputs}, 0.05, SIZE)
+    assert len(expected) > 10 and found.labels.tolist() == expected.labels.tolist()
+    np.testing.assert_allclose(found.boxes, expected.bboxes, atol=0.01)
+    assert (found.boxes[:, 2:] <= covered[::-1]).all() and (found.boxes[:, 2:] == covered[::-1]).any(0).all()
+
+
+def _graph(result):
+    from instance_segmentation.ir.info import read_graph
+    return read_graph(result.path)
+
+
+@pytest.fixture(scope="module")
+def photos(folder):
+    """Two, of the network's shape and of another one."""
+    for number, size_hw in enumerate([(200, 250), (100, 200)]):
+        cv2.imwrite(str(folder / f"{number}.png"), photo_like(size_hw, number))
+    return [str(folder / f"{number}.png") for number in range(2)]
+
+
+def objects(xml, photos, folder, resize="--fit_window 128 160"):
+    """What the demo's front end of Segmentoly finds: (label, score, box) per picture."""
+    out = folder / "found.jsonl"
+    assert demo.main(["--dataset", str(_dataset(folder)), "--ckpt", str(xml.with_suffix(".bin")), "--images", *photos,
+                      *resize.split(), "-pt", "0.3", "openvino", "--model", str(xml), "--no_show", "--save-json", str(out)]) == 0
+    return [[(item["label"], item["score"], *item["box"]) for item in json.loads(line)["objects"]]
+            for line in out.read_text().splitlines()]
+
+
+def _dataset(folder):
+    """A COCO file of the classes, without objects."""
+    images = [dict(id=number + 1, file_name=f"{number}.png", height=h, width=w) for number, (h, w) in
+              enumerate([(200, 250), (100, 200)])]
+    (folder / "data.json").write_text(json.dumps(dict(
+        images=images, annotations=[], categories=[dict(id=index, name=name) for index, name in enumerate(CLASSES, 1)])))
+    return folder / "data.json"
+
+
+def test_demo_finds_what_the_plain_model_finds(exported, plain, photos, folder):
+    one, two = (objects(result.path, photos[:1], folder)[0] for result in (plain, exported))
+    assert len(two) > 5 and [item[0] for item in two] == [item[0] for item in one]
+    np.testing.assert_allclose([item[1:] for item in two], [item[1:] for item in one], atol=0.02)
+
+
+def test_demo_keeps_boxes_inside_the_picture(exported, photos, folder):
+    found = objects(exported.path, photos[1:], folder)[0]
+    assert len(found) > 3 and max(item[5] for item in found) <= 100 and max(item[4] for item in found) <= 200
+
+
+def test_evaluations_agree(exported, plain, sample_data, tmp_path, capsys):
+    """Segmentoly's test.py and our eval.py give both models the same AP."""
+    from instance_segmentation import api
+    truth = dict(test_ann_files=[str(sample_data / "val.json")], test_data_roots=[str(sample_data / "val")], num_workers=0)
+    one, two = (api.evaluate(None, load_weights=result.path, **truth, size=SIZE) for result in (plain, exported))
+    own = api.evaluate(None, load_weights=exported.path, **truth)
+    for key in ("segm/AP", "bbox/AP"):
+        assert two.metrics[key] == pytest.approx(one.metrics[key], abs=1e-4)
+    capsys.readouterr()
+    assert segmentoly.test(["--dataset", str(sample_data / "val.json"), "--ckpt", str(exported.path.with_suffix(".bin")), "--nw",
+                            "0", "--fit_window", *map(str, SIZE), "openvino", "--model", str(exported.path)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.split()[:1] in (["bbox"], ["segm"])] == [
+        "bbox", "segm"]
+    assert own.metrics.keys() == two.metrics.keys()
+
+
+def test_what_is_not_possible_is_said(exported, tmp_path):
+    from instance_segmentation.ir.info import read_ir
+    from instance_segmentation.ir.quantize import check_quantizable
+    with pytest.raises(ExportError, match="Segmentoly's two inputs; give the checkpoint"):
+        check_quantizable(*read_ir(exported.path), exported.path)
+    from tests.component.test_yolact import small_network
+    with pytest.raises(ExportError, match="--segmentoly: is for Mask R-CNN, but the network is a ContractYOLACT"):
+        write_ir(small_network(CLASSES), tmp_path / "yolact", origin={}, two_inputs=True)
+    assert not list(Path(tmp_path / "yolact").glob("*"))
