@@ -4,6 +4,7 @@
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     zoo_models, choose_models, download   models of other tools
+    list_published, prepare_published     the templates' published weights, ready to run
     load_model, LoadOptions            get a model as a function: image in, Prediction out
     demo                               run it on images, videos and cameras; show, save and measure
     predict, merge_predictions         run it on a folder or a COCO file; COCO JSON, counts, pictures and crops
@@ -34,6 +35,7 @@ HOMES = {
     "TrainResult": "training", "train": "training",
     "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",
+    "list_published": "pretrained", "prepare_published": "pretrained",
     "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",

@@ -138,8 +138,10 @@ def convert_to_onnx(source, output, *, load_weights=None, input_size=None, trust
     return result
 
 
-def snapshot_of(template, folder):
+def snapshot_of(template, folder, offline=False):
     """The template's own weights: the file beside its template.yaml, or its snapshot, downloaded into `folder`.
+
+    With `offline` it comes from the cache.
 
     Raises:
         WeightsError: The template has none.
@@ -152,7 +154,7 @@ def snapshot_of(template, folder):
         raise WeightsError(f"{template.name}: comes without weights; give a checkpoint with --load-weights FILE")
     with progress("snapshot") as show:
         fetch(template.snapshot.source, folder / "snapshot.pth", size=template.snapshot.size, sha256=template.snapshot.sha256,
-              progress=show)
+              offline=offline, progress=show)
     return folder / "snapshot.pth"
 
 
