@@ -1,6 +1,7 @@
 """The one door for the command line and for users: every verb is one function of this module.
 
     train, evaluate, export, compress  on a work dir
+    train_iterations                   on a template, as Segmentoly's and Detectron's scripts do
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     zoo_models, choose_models, download   models of other tools
@@ -32,7 +33,7 @@ HOMES = {
     "LoadOptions": "inference.exported", "load_model": "inference.model",
     "demo": "demo", "find_dataset": "named_data",
     "merge_predictions": "predicting", "predict": "predicting",
-    "TrainResult": "training", "train": "training",
+    "TrainResult": "training", "train": "training", "train_iterations": "iterations",
     "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",
     "list_published": "pretrained", "prepare_published": "pretrained",
