@@ -55,7 +55,7 @@ def train_iterations(model=BASELINE, datasets=("coco_2017_train", "coco_2017_val
     mean = mean_pixel or (CAFFE_MEAN if load_backbone else None)
     work = instantiate(template, Path(output_dir) / template.name / time.strftime("%Y-%m-%d_%H-%M-%S"), load_snapshot=False)
     say("Run", str(work))
-    say("Schedule", f"{max_iter} iterations of {batch_size} images; between two validations, every {test_interval}, lies an epoch")
+    say("Schedule", f"{max_iter} iterations of {batch_size} images, validated every {test_interval}; an epoch lies in between")
     return train(
         work, gpu_num=gpus, train_ann_files=[str(training.ann_file)], train_data_roots=[str(training.image_root)],
         val_ann_files=[str(validation.ann_file)], val_data_roots=[str(validation.image_root)], seed=None if resume else SEED,

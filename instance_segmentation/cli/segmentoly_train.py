@@ -21,8 +21,8 @@ def parser(prog="train.py"):
     """Build the argument parser; what `api.train_iterations` has defaults for is left out of its result."""
     result = argparse.ArgumentParser(
         prog=prog, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
-        description="Train Mask R-CNN as Segmentoly and Detectron do: counted in iterations. Each run gets a folder of its own, a "
-                    "work dir with outputs/{latest,best,iter_N}.pth, logs and TensorBoard events.")
+        description="Train Mask R-CNN as Segmentoly and Detectron do: counted in iterations. Each run gets a folder of its own, "
+                    "a work dir with outputs/{latest,best,iter_N}.pth, logs and TensorBoard events.")
     result.add_argument("--model", metavar="NAME", help="template, by name or path (default: the baseline)")
     result.add_argument("--dataset", nargs="+", metavar="NAME|FILE", help="coco2017, or the COCO files or names "
                         "(coco_2017_train) of training and validation data (default: coco2017, in data/coco)")
@@ -35,10 +35,11 @@ def parser(prog="train.py"):
     _add_schedule(result.add_argument_group("schedule, in iterations"))
     _add_optimizer(result.add_argument_group("optimizer"))
     pixels = result.add_argument_group("pixels")
-    pixels.add_argument("--max_image_size", type=count, nargs=2, metavar=("SHORT", "LONG"), help="sides of the input, rounded up to "
-                        "multiples of 32; the checkpoint remembers them (default: the template's)")
-    pixels.add_argument("--mean_pixel", type=float, nargs=3, metavar=("B", "G", "R"), help="to subtract from every pixel (default: "
-                        "the checkpoint's or the template's; 102.9801 115.9465 122.7717 with --load_backbone)")
+    pixels.add_argument("--max_image_size", type=count, nargs=2, metavar=("SHORT", "LONG"),
+                        help="sides of the input, rounded up to multiples of 32 (default: the template's)")
+    pixels.add_argument("--mean_pixel", type=float, nargs=3, metavar=("B", "G", "R"),
+                        help="to subtract from every pixel (default: the checkpoint's or the template's; 102.9801 115.9465 "
+                             "122.7717 with --load_backbone)")
     return result
 
 
@@ -53,8 +54,8 @@ def _add_schedule(group):
     group.add_argument("--test_interval", type=count, metavar="N", help="validate every N (default: 10000)")
     group.add_argument("--checkpoint_interval", type=count, metavar="N", help="keep an iter_….pth every N (default: 10000)")
     group.add_argument("--display_interval", type=count, metavar="N", help="log every N (default: 20)")
-    group.add_argument("--drop_lr", type=count, nargs="+", metavar="N", help="multiply the learning rate by --gamma here (default: "
-                       "60000 80000)")
+    group.add_argument("--drop_lr", type=count, nargs="+", metavar="N",
+                       help="multiply the learning rate by --gamma here (default: 60000 80000)")
     group.add_argument("--gamma", type=float, metavar="FACTOR", help="(default: 0.1)")
     group.add_argument("--warmup_iters", type=int, metavar="N", help="length of the warm-up (default: 1000)")
     group.add_argument("--warmup_factor", type=float, metavar="SHARE", help="of the learning rate to begin with (default: 0.33)")
