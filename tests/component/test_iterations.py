@@ -48,9 +48,9 @@ def test_epochs_of_any_length_draw_evenly():
 def test_baseline_trains_and_goes_on(sample_data, tmp_path, capsys):
     """With the flags that make it small; the resumed run ends as if it had never stopped."""
     words = ["--dataset", str(sample_data / "train.json"), str(sample_data / "val.json"), "--nw", "0", "--bs", "2",
-             "--bs_per_gpu", "1", "--max_iter", "4", "--test_interval", "2", "--checkpoint_interval", "3", "--display_interval", "1",
-             "--drop_lr", "3", "--warmup_iters", "1", "--max_image_size", "64", "90", "--mean_pixel",
-             "1", "2", "3"]
+             "--bs_per_gpu", "1", "--max_iter", "4", "--test_interval", "2", "--checkpoint_interval", "3",
+             "--display_interval", "1", "--drop_lr", "3", "--warmup_iters", "1", "--max_image_size", "64", "90",
+             "--mean_pixel", "1", "2", "3"]
     runs = []
     for start in ([], ["--resume", "--load_ckpt"]):
         start += [str(runs[0] / "outputs/iter_3.pth")] if start else []
