@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from instance_segmentation.errors import TrainingError
+from instance_segmentation.errors import DatasetError, TrainingError
 from instance_segmentation.named_data import find_dataset
 from instance_segmentation.report import say
 from instance_segmentation.templates.catalogue import find_template
@@ -50,22 +50,32 @@ def train_iterations(model=BASELINE, datasets=("coco_2017_train", "coco_2017_val
         raise TrainingError("--load_ckpt and --load_backbone: both say where to start; give one of them")
     if resume and not load_ckpt:
         raise TrainingError("--resume: name the checkpoint to go on from with --load_ckpt")
-    template, (training, validation), gpus = find_template(model), map(find_dataset, datasets), _gpus()
+    template, data, gpus = find_template(model), _data(*datasets), _gpus()
     accumulate = _batches(batch_size, batch_size_per_gpu, max(gpus, 1))
     mean = mean_pixel or (CAFFE_MEAN if load_backbone else None)
     work = instantiate(template, Path(output_dir) / template.name / time.strftime("%Y-%m-%d_%H-%M-%S"), load_snapshot=False)
     say("Run", str(work))
     say("Schedule", f"{max_iter} iterations of {batch_size} images, validated every {test_interval}; an epoch lies in between")
     return train(
-        work, gpu_num=gpus, train_ann_files=[str(training.ann_file)], train_data_roots=[str(training.image_root)],
-        val_ann_files=[str(validation.ann_file)], val_data_roots=[str(validation.image_root)], seed=None if resume else SEED,
-        load_weights=None if resume else load_ckpt or load_backbone, resume_from=load_ckpt if resume else None,
+        work, **data, gpu_num=gpus, seed=None if resume else SEED, resume_from=load_ckpt if resume else None,
+        load_weights=None if resume else load_ckpt or load_backbone,
         batch_size=batch_size_per_gpu, accumulate=accumulate, base_learning_rate=lr, num_workers=num_workers,
         input_size=max_image_size and tuple(-(-side // 32) * 32 for side in max_image_size),
         normalisation=mean and dict(mean=list(mean), std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
         cfg_options=_sgd(lr, momentum, weight_decay) | {"default_hooks.logger.interval": display_interval * accumulate},
         iterations=dict(number=max_iter, validate_every=test_interval, save_every=checkpoint_interval, warmup_iters=warmup_iters,
                         warmup_factor=warmup_factor, warmup_method=warmup_method, drop_lr=list(drop_lr), gamma=gamma))
+
+
+def _data(training, validation):
+    """Both data sets as arguments of `train`."""
+    found = {}
+    for split, data in dict(train=find_dataset(training), val=find_dataset(validation)).items():
+        if not data.ann_file.is_file():
+            raise DatasetError(f"--dataset: {data.ann_file} is missing; unpack MS COCO to data/coco (annotations/, images/), or give "
+                               "two COCO files")
+        found |= {f"{split}_ann_files": [str(data.ann_file)], f"{split}_data_roots": [str(data.image_root)]}
+    return found
 
 
 def _gpus():

@@ -60,6 +60,12 @@ def test_mistakes(trained, capsys, words, says):
     assert says in capsys.readouterr().err
 
 
+def test_coco_that_is_not_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 1 and not list(tmp_path.iterdir())
+    assert "annotations/instances_train2017.json is missing; unpack MS COCO to data/coco" in capsys.readouterr().err
+
+
 def test_entries_that_are_no_flags(trained, tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("speed: 3\n")
     assert main(["--load_cfg", str(tmp_path / "c.yaml")]) == 1 and not trained
