@@ -72,8 +72,8 @@ def _data(training, validation):
     found = {}
     for split, data in dict(train=find_dataset(training), val=find_dataset(validation)).items():
         if not data.ann_file.is_file():
-            raise DatasetError(f"--dataset: {data.ann_file} is missing; unpack MS COCO to data/coco (annotations/, images/), or give "
-                               "two COCO files")
+            raise DatasetError(f"--dataset: {data.ann_file} is missing; unpack MS COCO to data/coco (annotations/, images/), or "
+                               "give two COCO files")
         found |= {f"{split}_ann_files": [str(data.ann_file)], f"{split}_data_roots": [str(data.image_root)]}
     return found
 
