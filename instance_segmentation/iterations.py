@@ -59,10 +59,11 @@ def train_iterations(model=BASELINE, datasets=("coco_2017_train", "coco_2017_val
     return train(
         work, **data, gpu_num=gpus, seed=None if resume else SEED, resume_from=load_ckpt if resume else None,
         load_weights=None if resume else load_ckpt or load_backbone,
-        batch_size=batch_size_per_gpu, accumulate=accumulate, base_learning_rate=lr, num_workers=num_workers,
+        batch_size=batch_size_per_gpu, base_learning_rate=lr, num_workers=num_workers,
         input_size=max_image_size and tuple(-(-side // 32) * 32 for side in max_image_size),
         normalisation=mean and dict(mean=list(mean), std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
-        cfg_options=_sgd(lr, momentum, weight_decay) | {"default_hooks.logger.interval": display_interval * accumulate},
+        cfg_options={"optim_wrapper": _sgd(lr, momentum, weight_decay, accumulate),
+                     "default_hooks.logger.interval": display_interval * accumulate},
         iterations=dict(number=max_iter, validate_every=test_interval, save_every=checkpoint_interval, warmup_iters=warmup_iters,
                         warmup_factor=warmup_factor, warmup_method=warmup_method, drop_lr=list(drop_lr), gamma=gamma))
 
@@ -92,7 +93,8 @@ def _batches(total, per_gpu, gpus):
     return total // (per_gpu * gpus)
 
 
-def _sgd(lr, momentum, weight_decay):
-    """Detectron's optimizer as config values."""
-    return {"optim_wrapper.optimizer": dict(_delete_=True, type="SGD", lr=lr, momentum=momentum, weight_decay=weight_decay),
-            "optim_wrapper.paramwise_cfg": dict(_delete_=True, bias_lr_mult=2.0, bias_decay_mult=0.0)}
+def _sgd(lr, momentum, weight_decay, accumulate):
+    """Detectron's optimizer as a config value."""
+    return dict(_delete_=True, type="OptimWrapper", accumulative_counts=accumulate,
+                optimizer=dict(type="SGD", lr=lr, momentum=momentum, weight_decay=weight_decay),
+                paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0))

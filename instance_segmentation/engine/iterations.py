@@ -64,8 +64,9 @@ def set_iterations(cfg, *, processes, number, validate_every, save_every, warmup
     epoch = batches * math.ceil(number / cfg.train_cfg.max_epochs)
     loader.dataset.times = 1
     loader.sampler = dict(type="SizedSampler", images=epoch * loader.batch_size * processes, shuffle=True)
-    kind, factor = WARM_UP[warmup_method]
     cfg.param_scheduler = [
-        dict(type=kind, by_epoch=False, begin=0, end=max(1, batches * warmup_iters), **{factor: warmup_factor}),
         dict(type="MultiStepLR", by_epoch=False, milestones=[batches * place for place in drop_lr], gamma=gamma)]
+    if warmup_iters:
+        kind, factor = WARM_UP[warmup_method]  # mmengine's ends one batch early
+        cfg.param_scheduler.insert(0, {"type": kind, factor: warmup_factor, "by_epoch": False, "end": batches * warmup_iters + 1})
     cfg.custom_hooks.append(dict(type="KeepEvery", iterations=save_every, batches=batches))

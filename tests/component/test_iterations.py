@@ -45,10 +45,10 @@ def test_epochs_of_any_length_draw_evenly():
         assert len(drawn) == images and {drawn.count(index) for index in range(10)} == ({0, 1} if images == 3 else {2, 3})
 
 
-def test_baseline_trains_and_goes_on(sample_data, tmp_path, capsys):
-    """With the flags that make it small; the resumed run ends as if it had never stopped."""
-    words = ["--dataset", str(sample_data / "train.json"), str(sample_data / "val.json"), "--nw", "0", "--bs", "2",
-             "--bs_per_gpu", "1", "--max_iter", "4", "--test_interval", "2", "--checkpoint_interval", "3",
+def test_a_run_goes_on_as_if_it_had_never_stopped(sample_data, tmp_path, capsys):
+    data = [str(sample_data / f"{split}.json") for split in ("train", "val")]
+    words = ["--model", "efficientnet_b2b-mask_rcnn-480x480", "--dataset", *data, "--nw", "0", "--bs", "2", "--bs_per_gpu", "1",
+             "--max_iter", "4", "--test_interval", "2", "--checkpoint_interval", "3",
              "--display_interval", "1", "--drop_lr", "3", "--warmup_iters", "1", "--max_image_size", "64", "90",
              "--mean_pixel", "1", "2", "3"]
     runs = []
