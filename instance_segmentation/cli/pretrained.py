@@ -48,7 +48,7 @@ def call(args):
         api.prepare_published(args.names, args.output, root=args.model_zoo, onnx=not args.no_onnx, segmentoly=args.segmentoly,
                               offline=args.offline)
         return
-    from instance_segmentation.report import table
-    rows = [(template.name, f"{template.snapshot.size / 1e6:.1f}", "yes" if cached else "no", template.snapshot.source)
-            for template, cached in api.list_published(args.model_zoo)]
-    table("", ("template", "MB", "in cache", "source"), rows)
+    from instance_segmentation.report import say
+    for template, cached in api.list_published(args.model_zoo):  # URLs are too long for a table
+        say("", f"{template.name:<40} {template.snapshot.size / 1e6:6.1f} MB {'in cache' if cached else '':<8} "
+            f"{template.snapshot.source}")
