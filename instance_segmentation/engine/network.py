@@ -63,9 +63,9 @@ def identity(cfg, classes, template):
                 config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
 
 
-def save_network(model, path, template=""):
-    """Write a network of `load_network` as a checkpoint that knows its config and classes; whole or not at all."""
+def save_network(model, path, template="", **facts):
+    """Write a network as a checkpoint that knows its config, classes and `facts`; whole or not at all."""
     import torch
-    own = identity(model.cfg, model.dataset_meta["classes"], template)
+    own = identity(model.cfg, model.dataset_meta["classes"], template) | facts
     with replacing(path) as temporary:
         torch.save(dict(meta=dict(instseg=own), state_dict=model.state_dict()), temporary)
