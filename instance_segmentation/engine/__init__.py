@@ -34,6 +34,7 @@ def register(purpose="This command"):
         drawing,
         early_stop,
         fast_steps,
+        iterations,
         keep_checkpoints,
         mask_head,
         metrics,

@@ -27,34 +27,49 @@ def build_ir(model, channel_order="BGR"):
         An ov.Model with these outputs, N ≤ max_per_img, possibly 0: `boxes` [N, 5] x1 y1 x2 y2 in pixels of the input and
         score, `labels` [N] i64, 0-based, `masks` [N, m, m] probabilities of the label's mask inside the box.
     """
+    extent = const([[*model.input_size, 1]], np.float32)
+    trunk, features, boxes, labels = find_boxes(model, channel_order, extent)
+    mask_head = convert(MaskHead(model), example(model, "mask"), torch.zeros(4, dtype=torch.int64))
+    (masks,) = feed(mask_head, roi_features(model, "mask", features, columns(boxes, 0, 4)), labels)
+    return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
+
+
+def find_boxes(model, channel_order, extent):
+    """Everything but the masks.
+
+    Args:
+        model, channel_order: As of `build_ir`.
+        extent: [1, 3], height and width in pixels of what the image covers of the input, from the top left corner, and 1;
+            boxes are clipped to it (mmdet's `img_shape`).
+
+    Returns:
+        The converted Trunk, feature maps, and as of `detect` boxes [N, 5] and labels [N].
+    """
     trunk = convert(Trunk(model, reverse=channel_order == "RGB"), torch.rand(1, 3, *model.input_size))
     levels = len(model.rpn_head.prior_generator.strides)
     outputs = outputs_of(trunk)
     features, scores, deltas = outputs[:-2 * levels], outputs[-2 * levels:-levels], outputs[-levels:]
-    rois = propose(model, scores, deltas)
-    box_head = convert(BoxHead(model), _example(model, "bbox"))
+    rois = propose(model, scores, deltas, extent)
+    box_head = convert(BoxHead(model), example(model, "bbox"))
     probabilities, box_deltas = feed(box_head, roi_features(model, "bbox", features, rois))
-    boxes, labels = detect(model, rois, probabilities, box_deltas)
-    corners = columns(boxes, 0, 4)
-    mask_head = convert(MaskHead(model), _example(model, "mask"), torch.zeros(4, dtype=torch.int64))
-    (masks,) = feed(mask_head, roi_features(model, "mask", features, corners), labels)
-    return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
+    return trunk, features, *detect(model, rois, probabilities, box_deltas, extent)
 
 
-def propose(model, scores, deltas):
+def propose(model, scores, deltas, extent):
     """Region proposals [K, 4] in input pixels, best first (RPNHead._predict_by_feat_single).
 
     Args:
         model: The detector.
         scores: Per level, objectness [1, A, h, w].
         deltas: Per level, box deltas [1, 4A, h, w].
+        extent: As of `find_boxes`.
     """
     head, config = model.rpn_head, model.test_cfg.rpn
     anchors = head.prior_generator.grid_priors([tuple(score.get_shape()[2:]) for score in scores], device="cpu")
     for index, (score, delta) in enumerate(zip(scores, deltas, strict=True)):
         score.get_node().set_friendly_name(RPN_SCORES.format(index))
         delta.get_node().set_friendly_name(RPN_DELTAS.format(index))
-    levels = [_propose_level(model, *level) for level in zip(scores, deltas, anchors, strict=True)]
+    levels = [_propose_level(model, *level, extent) for level in zip(scores, deltas, anchors, strict=True)]
     rois, objectness = (op.concat([level[index] for level in levels], 0) for index in (0, 1))
     if config.get("min_bbox_size", -1) >= 0:
         # GenerateProposals only zeroes the score of small boxes; mmdet drops them. None suppresses another in its NMS
@@ -67,9 +82,9 @@ def propose(model, scores, deltas):
     return rois.output(0)
 
 
-def _propose_level(model, scores, deltas, anchors):
+def _propose_level(model, scores, deltas, anchors, extent):
     """One level's proposals and scores after NMS: outputs [K, 4] and [K]."""
-    coder, config, (height, width) = model.rpn_head.bbox_coder, model.test_cfg.rpn, model.input_size
+    coder, config = model.rpn_head.bbox_coder, model.test_cfg.rpn
     _, per_cell, rows, columns = scores.get_shape()
     deltas = op.add(op.multiply(deltas, _per_anchor(coder.stds, per_cell)), _per_anchor(coder.means, per_cell))
     # GenerateProposals caps how much a box grows, like mmdet, but not how much it shrinks
@@ -78,9 +93,8 @@ def _propose_level(model, scores, deltas, anchors):
     count = per_cell * rows * columns
     count = min(count, config.nms_pre) if config.get("nms_pre", -1) > 0 else count
     proposals = op.generate_proposals(
-        const([[height, width, 1.0]], np.float32), const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas,
-        scores, min_size=0.0, nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count,
-        normalized=True)
+        extent, const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas, scores, min_size=0.0,
+        nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count, normalized=True)
     return proposals.output(0), proposals.output(1)
 
 
@@ -121,7 +135,7 @@ def _align(layer, feature, boxes):
                         "half_pixel_for_nn" if layer.aligned else "asymmetric")
 
 
-def detect(model, rois, probabilities, deltas):
+def detect(model, rois, probabilities, deltas, extent):
     """Detections above the threshold after NMS per class (BBoxHead._predict_by_feat_single, multiclass_nms).
 
     Args:
@@ -129,12 +143,13 @@ def detect(model, rois, probabilities, deltas):
         rois: Proposals [K, 4].
         probabilities: [K, classes + 1], background last.
         deltas: [K, 4 · classes], or [K, 4] when regression is class-agnostic.
+        extent: As of `find_boxes`.
 
     Returns:
         Boxes with score [N, 5] and labels [N] i64, by descending score.
     """
     classes, config = model.roi_head.bbox_head.num_classes, model.test_cfg.rcnn
-    boxes, scores = decode(model, rois, deltas), op.transpose(columns(probabilities, 0, classes), const([1, 0]))
+    boxes, scores = decode(model, rois, deltas, extent), op.transpose(columns(probabilities, 0, classes), const([1, 0]))
     if model.roi_head.bbox_head.reg_class_agnostic:
         shape = op.concat([const([classes]), op.gather(op.shape_of(boxes, "i64"), const([1, 2]), const(0))], 0)
         boxes = op.broadcast(boxes, shape)
@@ -164,9 +179,9 @@ def _set_apart(boxes, scores, threshold):
     return op.add(boxes, op.reshape(shift, const([-1, 1, 1]), False))
 
 
-def decode(model, rois, deltas):
-    """Boxes [classes or 1, K, 4] of proposals and deltas, clipped to the input (delta2bbox)."""
-    head, (height, width) = model.roi_head.bbox_head, model.input_size
+def decode(model, rois, deltas, extent):
+    """Boxes [classes or 1, K, 4] of proposals and deltas, clipped to the extent (delta2bbox)."""
+    head, (height, width) = model.roi_head.bbox_head, (columns(extent, axis, axis + 1) for axis in (0, 1))
     coder, classes = head.bbox_coder, 1 if head.reg_class_agnostic else head.num_classes
     deltas = op.reshape(deltas, const([0, classes, 4]), True)
     deltas = op.add(op.multiply(deltas, const(coder.stds, np.float32)), const(coder.means, np.float32))
@@ -182,10 +197,10 @@ def _decode_axis(low, high, shift, log_scale, limit):
     half, size = const(0.5, np.float32), op.subtract(high, low)
     centre = op.add(op.multiply(op.add(low, high), half), op.multiply(size, shift))
     reach = op.multiply(op.multiply(size, op.exp(op.clamp(log_scale, -LOG_RATIO, LOG_RATIO))), half)
-    return op.clamp(op.subtract(centre, reach), 0, limit), op.clamp(op.add(centre, reach), 0, limit)
+    return [op.minimum(op.relu(end), limit) for end in (op.subtract(centre, reach), op.add(centre, reach))]
 
 
-def _example(model, head):
+def example(model, head):
     """RoI features [4, C, s, s] to trace a head with."""
     extractor = getattr(model.roi_head, f"{head}_roi_extractor")
     return torch.rand(4, extractor.out_channels, *extractor.roi_layers[0].output_size)

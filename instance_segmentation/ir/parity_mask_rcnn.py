@@ -17,8 +17,10 @@ from mmdet.structures.bbox import bbox2roi
 
 from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.onnx_graph import OUTPUTS
 from instance_segmentation.ir.onnx_session import OnnxSession
 from instance_segmentation.ir.parity_images import as_sent, prepared
+from instance_segmentation.ir.preprocessing import covering_input
 from instance_segmentation.ir.session import compile_ir
 from instance_segmentation.ir.suppression import SCORE_EDGE, accounts_for, distance, may_leave, no_overlap
 
@@ -44,7 +46,8 @@ class Graph:
     """The compiled graph with its intermediate results as further outputs."""
 
     def __init__(self, ir, channel_order, model):
-        ir, levels = ir.clone(), len(model.rpn_head.prior_generator.strides)
+        ir, levels = ir.clone() if len(ir.inputs) == 1 else covering_input(ir), len(model.rpn_head.prior_generator.strides)
+        self.outputs = [port.any_name for port in ir.outputs]
         nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
         logits = [nodes[RPN_SCORES.format(level)].input_value(0) for level in range(levels)]  # before the sigmoid
         others = [*(RPN_DELTAS.format(level) for level in range(levels)), PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES]
@@ -54,7 +57,7 @@ class Graph:
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         answer = self.compiled(as_sent(image, self.channel_order))
-        return _split(list(answer.values()), self.levels)
+        return _split(list(answer.values()), self.outputs, self.levels)
 
 
 class OnnxGraph:
@@ -74,13 +77,13 @@ class OnnxGraph:
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
-        return _split(list(self.run(as_sent(image, self.channel_order)).values()), self.levels)
+        return _split(list(self.run(as_sent(image, self.channel_order)).values()), OUTPUTS, self.levels)
 
 
-def _split(arrays, levels):
+def _split(arrays, names, levels):
     """Outputs by name, and Stages, of a model's outputs."""
-    extra = [torch.from_numpy(array.copy()) for array in arrays[3:]]
-    return dict(zip(("boxes", "labels", "masks"), arrays, strict=False)), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
+    extra = [torch.from_numpy(array.copy()) for array in arrays[len(names):]]
+    return dict(zip(names, arrays, strict=False)), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
 
 
 @torch.inference_mode()
