@@ -18,7 +18,7 @@ RESIZES = dict(standard="Resize without keeping the aspect ratio",
 
 def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True, onnx=False, openvino_input_format="BGR",
            fp16=False, segmentoly=False, ovms=None, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8,
-           trust_checkpoint=False):
+           coarse_masks=False, trust_checkpoint=False):
     """Write model.xml and model.bin, after the exported graph found what the checkpoint finds.
 
     Args:
@@ -36,6 +36,7 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         test_ann_files, test_data_roots: Images for the parity gate, where noise stands in without them, and for the score
             thresholds (`IrInfo.confidence_threshold`), for which nothing can.
         parity_images: How many of them the gate uses.
+        coarse_masks: Leave out a PointRend network's point head.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
 
     Returns:
@@ -50,6 +51,8 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         raise ExportError("--segmentoly: is written as an IR alone; leave out --onnx and --ovms, or write them to another folder "
                           "without --segmentoly")
     network = _network(weights, work.config, input_size, trust_checkpoint)
+    if coarse_masks:
+        leave_out_point_head(network)
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.ir.export import export_ir, origin_of, spread, write_onnx
     names = network.dataset_meta["classes"]
@@ -71,6 +74,21 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     if ovms:
         _tell_ovms(write_repository(result.path, ovms), ovms, result.info)
     return result
+
+
+def leave_out_point_head(network):
+    """Take the point head from a PointRend network, in place: its masks are then the coarse ones that the head would refine.
+
+    Raises:
+        ExportError: There is none.
+    """
+    heads = getattr(network, "roi_head", None)
+    if getattr(heads, "point_head", None) is None:
+        raise ExportError(f"--coarse-masks: the network is a {type(network).__name__} without a point head; leave the flag out")
+    heads.point_head = None
+    height, width = heads.mask_head.output_size
+    say("Masks", f"{height}×{width} cells of each box, as PointRend has them before its point head, which is left out: coarser "
+        "than the checkpoint's")
 
 
 def write_repository(xml, name):

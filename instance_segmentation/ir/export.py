@@ -117,7 +117,8 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         ExportError: As of `export_ir`.
         MissingExtraError: The packages for ONNX are not installed.
     """
-    from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata, stage_names
+    from instance_segmentation.ir.mask_rcnn import stage_names
+    from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata
     from instance_segmentation.ir.onnx_session import read_onnx
     info, output = replace(describe(model, origin, template, channel_order), **(facts or {})), Path(output)
     with beside(output.parent) as folder:

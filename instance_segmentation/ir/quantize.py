@@ -134,7 +134,7 @@ def parts(model, float_names):
             title = "box head" if name in boxes else "mask head"
         else:
             # convolutions that BatchNorm was folded into lost their names: they belong to what lies around them
-            number = re.search(r"backbone\.layers\.(\d+)\.", name)
+            number = re.search(r"backbone\.layers?\.?(\d+)\.", name)  # EfficientNet's layers.1, ResNet's layer1
             stage = f"backbone stage {number[1]}" if number else stage
             title = "neck" if ".neck" in name else "RPN" if "rpn_" in name else stage
         result.setdefault(title, set()).add(name)

@@ -5,22 +5,23 @@ import torch
 from openvino import opset13 as op
 from torch import nn
 
+from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.inference.contracts import SEGMENTOLY as CONTRACT  # noqa: F401  the exporter asks for it
 from instance_segmentation.ir.conversion import convert, feed, join
-from instance_segmentation.ir.mask_rcnn import example, find_boxes, roi_features
+from instance_segmentation.ir.mask_rcnn import example, find_boxes, mean, roi_features
 from instance_segmentation.ir.opset import columns, const
 
 
 class MasksOfAllClasses(nn.Module):
     """RoI features [N, C, s, s] → probabilities [N, classes + 1, m, m]; the first mask, the background's, is empty."""
 
-    def __init__(self, model):
+    def __init__(self, stage, classes):
         super().__init__()
-        self.head, self.classes = model.roi_head.mask_head, model.roi_head.bbox_head.num_classes
+        self.layers, self.classes = nn.Sequential(stage.shared, stage.head), classes
 
     def forward(self, features):
         """Return the probabilities."""
-        masks = self.head(features).sigmoid()
+        masks = self.layers(features).sigmoid()
         own = masks.expand(-1, self.classes, -1, -1)  # one mask may serve all classes
         return torch.cat([torch.zeros_like(own[:, :1]), own], 1)
 
@@ -39,7 +40,9 @@ def build_ir(model, channel_order="BGR"):
     info = op.parameter([1, 3], np.float32)
     trunk, features, boxes, labels = find_boxes(model, channel_order, info)
     corners, scores = columns(boxes, 0, 4), op.squeeze(columns(boxes, 4, 5), const([1]))
-    mask_head = convert(MasksOfAllClasses(model), example(model, "mask"))
-    (masks,) = feed(mask_head, roi_features(model, "mask", features, corners))
-    outputs = dict(boxes=corners, scores=scores, classes=op.add(labels, const(1)), raw_masks=masks)
+    masks, classes = [], stages_of(model.roi_head, "bbox")[-1].head.num_classes
+    for stage in stages_of(model.roi_head, "mask"):
+        head = convert(MasksOfAllClasses(stage, classes), example(stage))
+        masks += feed(head, roi_features(stage.extractor, features, corners))
+    outputs = dict(boxes=corners, scores=scores, classes=op.add(labels, const(1)), raw_masks=mean(masks))
     return join(dict(im_data=trunk.get_parameters()[0], im_info=info), "segmentoly", outputs)
