@@ -35,6 +35,7 @@ def register(purpose="This command"):
         drawing,
         early_stop,
         fast_steps,
+        iterations,
         keep_checkpoints,
         mask_head,
         metrics,

@@ -3,7 +3,6 @@
 import functools
 
 import torch
-from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -54,12 +53,16 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
     if sparse_roi_align and device == "cpu":
         for extractor in _instances(model, SingleRoIExtractor):
             extractor.roi_layers = nn.ModuleList(map(as_sparse, extractor.roi_layers))
+    for layer in filter(is_from_mmcv, model.modules()):
+        layer.to(memory_format=torch.contiguous_format)
+        layer.register_forward_pre_hook(in_usual_order)
     if precision == "bfloat16":
         replace_forward(model, "extract_feat", functools.partial(in_bfloat16, device=device))
         for head in _instances(model, (BaseDenseHead, BBoxHead, FCNMaskHead)):
             replace_forward(head, "forward", functools.partial(in_bfloat16, device=device))
-        for convolution in filter(functools.partial(lacks_bfloat16_kernel, device=device), model.modules()):
-            replace_forward(convolution, "forward", functools.partial(in_float32, device=device))
+        for layer in model.modules():
+            if is_from_mmcv(layer) or device == "cpu" and lacks_bfloat16_kernel(layer):
+                replace_forward(layer, "forward", functools.partial(in_float32, device=device))
     return precision
 
 
@@ -71,13 +74,19 @@ def multiplies_bfloat16(device):
     return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
 
 
-def lacks_bfloat16_kernel(module, device):
-    """Whether a layer is better off in float32: mmcv's deformable convolutions know no bfloat16, and oneDNN differentiates
-    depth-wise convolutions with a stride or a large window ten times slower in it.
-    """
-    if isinstance(module, (DeformConv2d, ModulatedDeformConv2d)):
-        return True
-    return (device == "cpu" and isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+def is_from_mmcv(module):
+    """Whether mmcv's compiled code computes a layer (RoIAlign, deformable convolutions): without bfloat16 and channels last."""
+    return any(kind.__module__.startswith("mmcv.ops.") for kind in type(module).__mro__)
+
+
+def in_usual_order(layer, inputs):
+    """Hook: give a layer its inputs with the pixels of a channel together; others mmcv silently reads in the wrong order."""
+    return tuple(value.contiguous() if isinstance(value, torch.Tensor) else value for value in inputs)
+
+
+def lacks_bfloat16_kernel(module):
+    """Whether oneDNN differentiates a layer ten times slower in bfloat16: depth-wise, with a stride or a large window."""
+    return (isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
             and (max(module.stride) > 1 or max(module.kernel_size) > 3))
 
 
@@ -109,10 +118,10 @@ def in_bfloat16(original, *inputs, device):
         return _float32(original(*inputs))
 
 
-def in_float32(original, image, device):
+def in_float32(original, image, *more, device):
     """Compute in float32 inside `in_bfloat16`."""
     with torch.autocast(device, enabled=False):
-        return original(image.float()).to(image.dtype)
+        return original(image.float(), *more).to(image.dtype)
 
 
 def _float32(found):

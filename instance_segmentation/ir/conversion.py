@@ -84,13 +84,14 @@ def outputs_of(model):
 def finish(trunk, name, **outputs):
     """The ov.Model `name` with the image input of the converted `trunk` and these outputs, all of them named."""
     (image,) = trunk.get_parameters()
-    image.set_friendly_name("image")
-    image.output(0).set_names({"image"})
+    return join(dict(image=image), name, outputs)
+
+
+def join(inputs, name, outputs):
+    """The ov.Model `name`; inputs (name → parameter, the image first) and outputs (name → node) get their names."""
+    image, results = next(iter(inputs.values())), [op.result(node) for node in outputs.values()]
     image.set_layout(ov.Layout("NCHW"))
-    results = []
-    for output, node in outputs.items():
-        result = op.result(node)
-        result.set_friendly_name(output)
-        result.output(0).set_names({output})
-        results.append(result)
-    return ov.Model(results, [image], name)
+    for port, node in [*inputs.items(), *zip(outputs, results, strict=True)]:
+        node.set_friendly_name(port)
+        node.output(0).set_names({port})
+    return ov.Model(results, list(inputs.values()), name)

@@ -30,14 +30,29 @@ def build_ir(model, channel_order="BGR"):
         An ov.Model with these outputs, N ≤ max_per_img, possibly 0: `boxes` [N, 5] x1 y1 x2 y2 in pixels of the input and
         score, `labels` [N] i64, 0-based, `masks` [N, m, m] probabilities of the label's mask inside the box.
     """
+    extent = const([[*model.input_size, 1]], np.float32)
+    trunk, features, boxes, labels = find_boxes(model, channel_order, extent)
+    masks = masks_of(model, features, columns(boxes, 0, 4), labels)
+    return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
+
+
+def find_boxes(model, channel_order, extent):
+    """Everything but the masks.
+
+    Args:
+        model, channel_order: As of `build_ir`.
+        extent: [1, 3], height and width in pixels of what the image covers of the input, from the top left corner, and 1;
+            boxes are clipped to it (mmdet's `img_shape`).
+
+    Returns:
+        The converted Trunk, feature maps, and as of `detect` boxes [N, 5] and labels [N].
+    """
     trunk = convert(Trunk(model, reverse=channel_order == "RGB"), torch.rand(1, 3, *model.input_size))
     levels = len(model.rpn_head.prior_generator.strides)
     outputs = outputs_of(trunk)
     features, scores, deltas = outputs[:-2 * levels], outputs[-2 * levels:-levels], outputs[-levels:]
-    rois = propose(model, scores, deltas)
-    boxes, labels = detect(model, *classify(model, features, rois))
-    masks = masks_of(model, features, columns(boxes, 0, 4), labels)
-    return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
+    rois = propose(model, scores, deltas, extent)
+    return trunk, features, *detect(model, *classify(model, features, rois, extent), extent)
 
 
 def stage_names(model):
@@ -47,20 +62,21 @@ def stage_names(model):
             CANDIDATE_BOXES, CANDIDATE_SCORES]
 
 
-def propose(model, scores, deltas):
+def propose(model, scores, deltas, extent):
     """Region proposals [K, 4] in input pixels, best first (RPNHead._predict_by_feat_single).
 
     Args:
         model: The detector.
         scores: Per level, objectness [1, A, h, w].
         deltas: Per level, box deltas [1, 4A, h, w].
+        extent: As of `find_boxes`.
     """
     head, config = model.rpn_head, model.test_cfg.rpn
     anchors = head.prior_generator.grid_priors([tuple(score.get_shape()[2:]) for score in scores], device="cpu")
     for index, (score, delta) in enumerate(zip(scores, deltas, strict=True)):
         score.get_node().set_friendly_name(RPN_SCORES.format(index))
         delta.get_node().set_friendly_name(RPN_DELTAS.format(index))
-    levels = [_propose_level(model, *level) for level in zip(scores, deltas, anchors, strict=True)]
+    levels = [_propose_level(model, *level, extent) for level in zip(scores, deltas, anchors, strict=True)]
     rois, objectness = (op.concat([level[index] for level in levels], 0) for index in (0, 1))
     if config.get("min_bbox_size", -1) >= 0:
         # GenerateProposals only zeroes the score of small boxes; mmdet drops them. None suppresses another in its NMS
@@ -73,9 +89,9 @@ def propose(model, scores, deltas):
     return rois.output(0)
 
 
-def _propose_level(model, scores, deltas, anchors):
+def _propose_level(model, scores, deltas, anchors, extent):
     """One level's proposals and scores after NMS: outputs [K, 4] and [K]."""
-    coder, config, (height, width) = model.rpn_head.bbox_coder, model.test_cfg.rpn, model.input_size
+    coder, config = model.rpn_head.bbox_coder, model.test_cfg.rpn
     _, per_cell, rows, columns = scores.get_shape()
     deltas = op.add(op.multiply(deltas, _per_anchor(coder.stds, per_cell)), _per_anchor(coder.means, per_cell))
     # GenerateProposals caps how much a box grows, like mmdet, but not how much it shrinks
@@ -84,19 +100,19 @@ def _propose_level(model, scores, deltas, anchors):
     count = per_cell * rows * columns
     count = min(count, config.nms_pre) if config.get("nms_pre", -1) > 0 else count
     proposals = op.generate_proposals(
-        const([[height, width, 1.0]], np.float32), const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas,
-        scores, min_size=0.0, nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count,
-        normalized=True)
+        extent, const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas, scores, min_size=0.0,
+        nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count, normalized=True)
     return proposals.output(0), proposals.output(1)
 
 
-def classify(model, features, rois):
+def classify(model, features, rois, extent):
     """Run the box head, or those of a cascade one after the other (CascadeRoIHead._refine_roi).
 
     Args:
         model: The detector.
         features: Feature maps.
         rois: Proposals [K, 4].
+        extent: As of `find_boxes`.
 
     Returns:
         The regions that the last head saw [K, 4], probabilities [K, classes + 1] of all heads' mean logits, background last, and
@@ -107,7 +123,7 @@ def classify(model, features, rois):
         own, deltas = feed(convert(BoxHead(stage), example(stage)), roi_features(stage.extractor, features, rois))
         logits.append(own)
         if index < len(heads):
-            refined = op.squeeze(decode(stage.head, model.input_size, rois, deltas), const([0]))
+            refined = op.squeeze(decode(stage.head, extent, rois, deltas), const([0]))
             refined.set_friendly_name(REGIONS.format(index))
             rois = refined.output(0)
     return rois, op.softmax(mean(logits), 1).output(0), deltas
@@ -173,7 +189,7 @@ def _align(layer, feature, boxes):
                         "half_pixel_for_nn" if layer.aligned else "asymmetric")
 
 
-def detect(model, rois, probabilities, deltas):
+def detect(model, rois, probabilities, deltas, extent):
     """Detections above the threshold after NMS per class (BBoxHead._predict_by_feat_single, multiclass_nms).
 
     Args:
@@ -181,12 +197,13 @@ def detect(model, rois, probabilities, deltas):
         rois: Regions [K, 4].
         probabilities: [K, classes + 1], background last.
         deltas: [K, 4 · classes], or [K, 4] when regression is class-agnostic.
+        extent: As of `find_boxes`.
 
     Returns:
         Boxes with score [N, 5] and labels [N] i64, by descending score.
     """
     head, config = stages_of(model.roi_head, "bbox")[-1].head, model.test_cfg.rcnn
-    classes, boxes = head.num_classes, decode(head, model.input_size, rois, deltas)
+    classes, boxes = head.num_classes, decode(head, extent, rois, deltas)
     scores = op.transpose(columns(probabilities, 0, classes), const([1, 0]))
     if head.reg_class_agnostic:
         shape = op.concat([const([classes]), op.gather(op.shape_of(boxes, "i64"), const([1, 2]), const(0))], 0)
@@ -217,9 +234,9 @@ def _set_apart(boxes, scores, threshold):
     return op.add(boxes, op.reshape(shift, const([-1, 1, 1]), False))
 
 
-def decode(head, size_hw, rois, deltas):
-    """Boxes [classes or 1, K, 4] of regions and a box head's deltas, clipped to the input (delta2bbox)."""
-    height, width = size_hw
+def decode(head, extent, rois, deltas):
+    """Boxes [classes or 1, K, 4] of regions and a box head's deltas, clipped to the extent (delta2bbox)."""
+    height, width = (columns(extent, axis, axis + 1) for axis in (0, 1))
     coder, classes = head.bbox_coder, 1 if head.reg_class_agnostic else head.num_classes
     deltas = op.reshape(deltas, const([0, classes, 4]), True)
     deltas = op.add(op.multiply(deltas, const(coder.stds, np.float32)), const(coder.means, np.float32))
@@ -235,7 +252,7 @@ def _decode_axis(low, high, shift, log_scale, limit):
     half, size = const(0.5, np.float32), op.subtract(high, low)
     centre = op.add(op.multiply(op.add(low, high), half), op.multiply(size, shift))
     reach = op.multiply(op.multiply(size, op.exp(op.clamp(log_scale, -LOG_RATIO, LOG_RATIO))), half)
-    return op.clamp(op.subtract(centre, reach), 0, limit), op.clamp(op.add(centre, reach), 0, limit)
+    return [op.minimum(op.relu(end), limit) for end in (op.subtract(centre, reach), op.add(centre, reach))]
 
 
 def example(stage):

@@ -18,8 +18,10 @@ from mmdet.structures.bbox import bbox2roi
 
 from instance_segmentation.engine.stages import forwards_of, stages_of
 from instance_segmentation.ir.mask_rcnn import RPN_SCORES, stage_names
+from instance_segmentation.ir.onnx_graph import OUTPUTS
 from instance_segmentation.ir.onnx_session import OnnxSession
 from instance_segmentation.ir.parity_images import as_sent, prepared
+from instance_segmentation.ir.preprocessing import covering_input
 from instance_segmentation.ir.session import compile_ir
 from instance_segmentation.ir.suppression import SCORE_EDGE, accounts_for, distance, may_leave, no_overlap
 
@@ -50,7 +52,8 @@ class Graph:
     """The compiled graph with its intermediate results as further outputs."""
 
     def __init__(self, ir, channel_order, model):
-        ir, levels = ir.clone(), len(model.rpn_head.prior_generator.strides)
+        ir, levels = ir.clone() if len(ir.inputs) == 1 else covering_input(ir), len(model.rpn_head.prior_generator.strides)
+        self.outputs = [port.any_name for port in ir.outputs]
         nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
         scores, others = stage_names(model)[:levels], stage_names(model)[levels:]
         ir.add_outputs([nodes[name].input_value(0) for name in scores]  # before the sigmoid
@@ -60,7 +63,7 @@ class Graph:
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         answer = self.compiled(as_sent(image, self.channel_order))
-        return _split(list(answer.values()), self.levels)
+        return _split(list(answer.values()), self.outputs, self.levels)
 
 
 class OnnxGraph:
@@ -81,13 +84,13 @@ class OnnxGraph:
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
-        return _split(list(self.run(as_sent(image, self.channel_order)).values()), self.levels)
+        return _split(list(self.run(as_sent(image, self.channel_order)).values()), OUTPUTS, self.levels)
 
 
-def _split(arrays, levels):
+def _split(arrays, names, levels):
     """Outputs by name, and Stages, of a model's outputs."""
-    extra = [torch.from_numpy(array.copy()) for array in arrays[3:]]
-    return dict(zip(("boxes", "labels", "masks"), arrays, strict=False)), Stages(
+    extra = [torch.from_numpy(array.copy()) for array in arrays[len(names):]]
+    return dict(zip(names, arrays, strict=False)), Stages(
         extra[:levels], extra[levels:2 * levels], extra[2 * levels:-2], *extra[-2:])
 
 

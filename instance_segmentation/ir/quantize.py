@@ -75,6 +75,9 @@ def check_quantizable(model, info, xml):
     if not (nodes.issuperset(named) or KERNELS in nodes):
         raise ExportError(f"--load-weights {xml}: was not exported by this version of export.py, so its parts are unknown; "
                           "give the checkpoint (.pth) instead")
+    if len(model.inputs) > 1:
+        raise ExportError(f"--load-weights {xml}: has Segmentoly's two inputs; give the checkpoint (.pth) or an export without "
+                          "--segmentoly")
     if precision != "FP32":
         raise ExportError(f"--load-weights {xml}: holds {precision} weights already; give the checkpoint (.pth) or an export "
                           "without --fp16")
