@@ -3,6 +3,7 @@
     train, evaluate, export, compress  on a work dir
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    import_weights                     other tools' weights as a checkpoint
     zoo_models, choose_models, download   models of other tools
     load_model, LoadOptions            get a model as a function: image in, Prediction out
     demo                               run it on images, videos and cameras; show, save and measure
@@ -36,6 +37,7 @@ HOMES = {
     "Plan": "planning", "plan": "planning",
     "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
+    "ImportResult": "importing_weights", "import_weights": "importing_weights",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",

@@ -8,8 +8,8 @@ _base_ = "../mask_rcnn_r50_fpn-detectron2/model.py"
 input_size = (800, 1344)  # height, width, as in the base file, whose pipelines have it too
 conventions = "detectron"
 
-rpn_loss = dict(_delete_=True, type="SmoothL1Loss", beta=1 / 9, loss_weight=1.0)
-box_loss = dict(_delete_=True, type="SmoothL1Loss", beta=1.0, loss_weight=1.0)
+rpn_loss = dict(type="SmoothL1Loss", beta=1 / 9, loss_weight=1.0)
+box_loss = dict(type="SmoothL1Loss", beta=1.0, loss_weight=1.0)
 extractor = dict(type="InclusiveRoIExtractor", roi_layer=dict(sampling_ratio=2, aligned=False))
 model = dict(
     data_preprocessor=dict(mean=[102.9801, 115.9465, 122.7717]),

@@ -7,7 +7,7 @@ _base_ = "../mask_rcnn_r50_fpn-detectron2/model.py"
 input_size = (800, 1344)  # height, width, as in the base file, whose pipelines have it too
 conventions = "torchvision"
 
-box_loss = dict(_delete_=True, type="SmoothL1Loss", beta=1 / 9, loss_weight=1.0)
+box_loss = dict(type="SmoothL1Loss", beta=1 / 9, loss_weight=1.0)
 extractor = dict(roi_layer=dict(sampling_ratio=2, aligned=False))
 model = dict(
     data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
