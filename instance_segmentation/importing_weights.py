@@ -141,7 +141,7 @@ def _source(file, tensors, asked):
         raise WeightsError(f"{file}: no tool's names are in it (first: {', '.join(list(tensors)[:3])}); known are "
                            f"{', '.join(SOURCES)}. A backbone alone needs no import: train.py --load-weights takes it")
     if asked not in ("auto", found):
-        raise WeightsError(f"{file}: --source says {asked}, its tensors' names are {found or 'no known tool'}'s; leave --source out")
+        raise WeightsError(f"{file}: --source says {asked}, its names are {found or 'no known tool'}'s; leave --source out")
     return SOURCES[found]
 
 
@@ -150,14 +150,14 @@ def _check_conventions(source, meta, cfg, template):
     ours = cfg.get("conventions")
     if source.conventions and source.conventions != ours:
         fitting = f"mask_rcnn_r50_fpn-{source.conventions}"
-        raise WeightsError(f"{source.title} counts pixels and anchors in its own way, and the network of --template {template} would "
-                           f"find other boxes with its weights; use --template {fitting}, or the one for its depth (`instseg ls`)")
+        raise WeightsError(f"{source.title} counts pixels and anchors in its own way, and the network of --template {template} "
+                           f"would find other boxes with its weights; use {fitting}, or the one for its depth (`instseg ls`)")
     pixels, backbone = cfg.model.data_preprocessor, cfg.model.backbone
     for key, here in (("style", backbone.get("style")), ("mean", pixels.mean), ("std", pixels.std)):
         there = _stated(meta.get("config"), key)
         if here is not None and there and here not in there:
-            raise WeightsError(f"its configuration says {key}={there[0]}, the template {template} {key}={here}; choose a template that "
-                               "says the same (`instseg ls`)")
+            raise WeightsError(f"its configuration says {key}={there[0]}, the template {template} {key}={here}; choose a "
+                               "template that says the same (`instseg ls`)")
 
 
 def _stated(config, key):
@@ -175,7 +175,7 @@ def _classes(state, meta, asked):
     from instance_segmentation.engine.checkpoint import classes_of
     classes, scores = asked or classes_of(dict(meta=meta, state_dict=state)), state.get("roi_head.bbox_head.fc_cls.weight")
     if not classes:
-        raise WeightsError("it names no classes, and does not have COCO's 80; name them with --classes, in the order of its labels")
+        raise WeightsError("names no classes, and does not have COCO's 80; name them with --classes, in the order of its labels")
     if scores is not None and len(classes) != len(scores) - 1:
         raise WeightsError(f"--classes: got {len(classes)} names, its classification has {len(scores) - 1} classes")
     return classes

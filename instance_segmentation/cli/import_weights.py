@@ -24,7 +24,7 @@ def parser(prog="instseg import-weights"):
         description="Make a checkpoint of weights that Detectron, maskrcnn-benchmark, Detectron2, torchvision or MMDetection 2 "
                     "trained. Every tensor is accounted for, and the file is read without running what it asks for.")
     result.add_argument("file", type=Path, metavar="FILE", help="a .pkl or .pth file")
-    result.add_argument("--template", required=True, metavar="NAME", help="whose network computes as that tool does (see `instseg ls`)")
+    result.add_argument("--template", required=True, metavar="NAME", help="one that computes as that tool does (`instseg ls`)")
     result.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .pth file to write")
     result.add_argument("--source", choices=SOURCES, default="auto", help="the tool (default: what the tensors' names tell)")
     add_classes(result, "names in the order of its labels (default: the file's, or COCO's 80)")

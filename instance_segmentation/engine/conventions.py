@@ -16,8 +16,8 @@ from mmdet.registry import MODELS, TASK_UTILS
 class TorchvisionAnchors(AnchorGenerator):
     """Anchors of torchvision's AnchorGenerator: corners on whole pixels, strides that follow from the maps' sizes.
 
-    The coarsest map is every second cell of the one before, rounded up. Where that had an odd number of cells, torchvision divides
-    the input's side by the cells of the coarsest: its stride is 61 for 800 pixels, not 64.
+    The coarsest map is every second cell of the one before, rounded up, and torchvision's stride is the input's side divided by
+    the cells: with 800 pixels 61, not 64.
     """
 
     def gen_single_level_base_anchors(self, *size, **layout):
@@ -57,10 +57,12 @@ class InclusiveRoIExtractor(SingleRoIExtractor):
     A box's level follows from its area, which counts the last pixel in.
     """
 
+    left_out = (0.0, 0.0, 1.0, 1.0)  # of a box, x1 y1 x2 y2 in pixels
+
     def forward(self, feats, rois, roi_scale_factor=None):
         """Features [N, C, s, s] of rois [N, 5]: image index, x1 y1 x2 y2 in pixels of the network's input."""
-        return super().forward(feats, rois - rois.new_tensor([0, 0, 0, 1, 1]), roi_scale_factor)
+        return super().forward(feats, rois - rois.new_tensor((0, *self.left_out)), roi_scale_factor)
 
     def map_roi_levels(self, rois, num_levels):
-        """Level [N] of each RoI without its last pixel."""
-        return super().map_roi_levels(rois + rois.new_tensor([0, 0, 0, 1, 1]), num_levels)
+        """Level [N] of each RoI that lacks what is left out."""
+        return super().map_roi_levels(rois + rois.new_tensor((0, *self.left_out)), num_levels)

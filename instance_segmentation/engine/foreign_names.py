@@ -90,6 +90,6 @@ def name_here(name, table):
         return modern_key(name) if name.split(".")[0] in PARTS else None
     for pattern, here, *shift in table:
         if match := re.fullmatch(pattern, name):
-            first, *rest = match.groups()
-            return here.format(int(first) - shift[0] if shift else WORDS.get(first, first), *(WORDS.get(word, word) for word in rest))
+            first, *rest = (WORDS.get(group, group) for group in match.groups())
+            return here.format(int(first) - shift[0] if shift else first, *rest)
     return None

@@ -1,10 +1,11 @@
 """Weights of other tools' Mask R-CNN in mmdet's names and conventions, every tensor accounted for.
 
-What differs between the tools and sits in the tensors is turned into mmdet's here: names, the background's place among the classes,
-its rows in box regression and masks, COCO's unused category ids, BatchNorm's epsilon. What does not sit in them (anchors, RoIAlign,
-strides, pixels) is in the model.py of the tool's own template. The same everywhere, and so left as it is: the first layer after
-pooling reads channels, then rows, then columns; a transposed convolution is [in, out, rows, columns]; pyramid levels are added
-by copying each value to 2×2 places, and the fifth is every second cell of the fourth; regression's deviations are 0.1, 0.1, 0.2, 0.2.
+What differs between the tools and sits in the tensors is turned into mmdet's here: names, the background's place among the
+classes, its rows in box regression and masks, COCO's unused category ids, BatchNorm's epsilon. What does not sit in them
+(anchors, RoIAlign, strides, pixels) is in the model.py of the tool's own template. The same everywhere, and so left as it is: the
+first layer after pooling reads channels, then rows, then columns; a transposed convolution is [in, out, rows, columns]; pyramid
+levels are added by copying each value to 2×2 places, and the fifth is every second cell of the fourth; regression's deviations
+are 0.1, 0.1, 0.2, 0.2.
 """
 
 import re
@@ -98,7 +99,8 @@ def translate(source, tensors, epsilon):
 
 def _statistics(state):
     """Detectron stores BatchNorm as one scale and shift: mean 0 and variance 1 for each."""
-    scales = {name.removesuffix("weight"): scale for name, scale in state.items() if re.search(r"(bn\d|downsample\.1)\.weight", name)}
+    scales = {name.removesuffix("weight"): scale for name, scale in state.items()
+              if re.search(r"(bn\d|downsample\.1)\.weight", name)}
     return {f"{layer}running_{kind}": fill(scale) for layer, scale in scales.items()
             for kind, fill in (("mean", torch.zeros_like), ("var", torch.ones_like))}
 
@@ -141,18 +143,19 @@ def check_complete(translation, own, template):
         WeightsError: Names the tensors.
     """
     state, there = translation.state, {here: name for name, here in translation.used}
-    counters = [name for name in own if name.endswith("num_batches_tracked")]  # how long averages were kept: of no use without training
+    counters = [name for name in own if name.endswith("num_batches_tracked")]  # tools with frozen averages have none
     missing = [name for name in own if name not in state and name not in counters]
     beyond = [there[name] for name in state if name not in own and name not in counters and name in there]
     differing = [f"{there.get(name, name)} is {_shape(state[name])}, {name} {_shape(tensor)}" for name, tensor in own.items()
                  if name in state and state[name].shape != tensor.shape]
     problems = [("lacks what the network needs", missing), ("has layers that the network lacks", beyond),
                 ("has tensors of another shape", differing)]
-    lines = [f"it {what} ({len(names)}): {', '.join(names[:4])}{', …' if len(names) > 4 else ''}" for what, names in problems if names]
+    lines = [f"\n  it {what} ({len(names)}): {', '.join(names[:4])}{', …' if len(names) > 4 else ''}"
+             for what, names in problems if names]
     if lines:
-        raise WeightsError("\n  ".join([f"does not fit the template {template}:", *lines])
-                           + "\nChoose the template of its tool and depth (`instseg ls`). Of other tools, Mask R-CNN with ResNet and FPN "
-                           "is known, with boxes per class and without group normalisation.")
+        raise WeightsError(f"does not fit the template {template}:{''.join(lines)}\nChoose the template of its tool and depth "
+                           "(`instseg ls`). Of other tools, Mask R-CNN with ResNet and FPN is known, with boxes per class and "
+                           "without group normalisation.")
 
 
 def _shape(tensor):
@@ -185,7 +188,7 @@ def check_stated(source, tensors, model):
         else:
             continue
         if value.shape != expected.shape or not torch.allclose(value.float(), expected, atol=1e-3):
-            raise WeightsError(f"its {name} is {value.tolist()}, the template's network has {expected.tolist()}: it was trained with "
-                               "another configuration; write a template with these values (CONTRIBUTING.md)")
+            raise WeightsError(f"its {name} is {value.tolist()}, the template's network has {expected.tolist()}: it was trained "
+                               "with another configuration; write a template with these values (CONTRIBUTING.md)")
         compared.append(name)
     return compared

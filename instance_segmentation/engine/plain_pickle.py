@@ -28,7 +28,8 @@ def read_plain_pickle(path):
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file makes the parts of a pickle fail in any way
-        raise WeightsError(f"{path}: not a whole pickle of arrays ({type(error).__name__}: {error}); download it again") from error
+        what = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{path}: not a whole pickle of arrays ({what}); download it again") from error
 
 
 class PlainUnpickler(pickle.Unpickler):
@@ -38,8 +39,8 @@ class PlainUnpickler(pickle.Unpickler):
         """The object of a name, or WeightsError; NumPy's modules were called `numpy.core` before 2.0."""
         known = PARTS.get((module.replace("numpy.core", "numpy._core"), name))
         if known is None:
-            raise WeightsError(f"refused, because reading it could run code: it asks for {module}.{name}. Only arrays in dicts and "
-                               "lists are read; let its tool save the weights as .pth with torch.save")
+            raise WeightsError(f"refused, because reading it could run code: it asks for {module}.{name}. Only arrays in dicts "
+                               "and lists are read; let its tool save the weights as .pth with torch.save")
         return known
 
     def persistent_load(self, pid):

@@ -87,12 +87,15 @@ def _propose_level(model, scores, deltas, anchors):
 def roi_features(model, head, features, boxes):
     """Features [N, C, s, s] of boxes [N, 4] in input pixels (SingleRoIExtractor.forward with mmcv's RoIAlign).
 
-    Each box is read from one level, chosen by its size. The boxes are sorted by level, each level aligned on its own,
-    and the result is put back in order. (ExperimentalDetectronROIFeatureExtractor does this in one operation, but knows
-    no other size rule than Detectron's, and on CPU runs as slow reference code.)
+    Each box is read from one level, chosen by its size, by an InclusiveRoIExtractor up to its last pixel's coordinate. The boxes
+    are sorted by level, each level aligned on its own, and the result is put back in order. (In one operation
+    ExperimentalDetectronROIFeatureExtractor does this, but it knows no other size rule than Detectron's, and on CPU runs as slow
+    reference code.)
     """
     extractor = getattr(model.roi_head, f"{head}_roi_extractor")
     levels = roi_levels(boxes, extractor)
+    if left_out := getattr(extractor, "left_out", None):
+        boxes = op.subtract(boxes, const([left_out], np.float32))
     parts, places = [], []
     for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features, strict=False)):
         here = where(op.equal(levels, const(index)))
