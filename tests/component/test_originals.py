@@ -86,7 +86,6 @@ def test_an_imported_network_finds_what_the_original_finds(tool, weights, photos
         theirs = [found[f"{key}{number}"] for key in ("boxes", "scores", "labels", "masks")]
         assert [model.dataset_meta["classes"][label] for label in ours[2]] == [names[label] for label in theirs[2]]
         for mine, other in ((ours[0], theirs[0]), (ours[1], theirs[1]), (ours[3], theirs[3][:, 0])):
-            print(tool, len(mine), np.abs(mine - other).max())
             np.testing.assert_allclose(mine, other, atol=1e-3, rtol=0)
         total += len(ours[0])
     assert total > 20
