@@ -18,8 +18,8 @@ TRUNK = {  # convolution and normalisation of the stem, of a block, and of its s
     "detectron": ("conv1_{w}", "res_conv1_bn_{s}", C2 + "2{letter}_{w}", C2 + "2{letter}_bn_{s}", C2 + "1_{w}", C2 + "1_bn_{s}"),
     "maskrcnn-benchmark": ("backbone.body.stem.conv1.{kind}", "backbone.body.stem.bn1.{kind}", BODY + "conv{number}.{kind}",
                            BODY + "bn{number}.{kind}", *SHORT_CUT),
-    "detectron2": ("backbone.bottom_up.stem.conv1.{kind}", "backbone.bottom_up.stem.conv1.norm.{kind}", BLOCK + "conv{number}.{kind}",
-                   BLOCK + "conv{number}.norm.{kind}", BLOCK + "shortcut.{kind}", BLOCK + "shortcut.norm.{kind}"),
+    "detectron2": ("backbone.bottom_up.stem.conv1.{kind}", "backbone.bottom_up.stem.conv1.norm.{kind}",
+                   BLOCK + "conv{number}.{kind}", BLOCK + "conv{number}.norm.{kind}", BLOCK + "shortcut.{kind}", BLOCK + "shortcut.norm.{kind}"),
     "torchvision": ("backbone.body.conv1.{kind}", "backbone.body.bn1.{kind}", BODY + "conv{number}.{kind}",
                     BODY + "bn{number}.{kind}", *SHORT_CUT),
 }
