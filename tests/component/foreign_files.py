@@ -19,7 +19,8 @@ TRUNK = {  # convolution and normalisation of the stem, of a block, and of its s
     "maskrcnn-benchmark": ("backbone.body.stem.conv1.{kind}", "backbone.body.stem.bn1.{kind}", BODY + "conv{number}.{kind}",
                            BODY + "bn{number}.{kind}", *SHORT_CUT),
     "detectron2": ("backbone.bottom_up.stem.conv1.{kind}", "backbone.bottom_up.stem.conv1.norm.{kind}",
-                   BLOCK + "conv{number}.{kind}", BLOCK + "conv{number}.norm.{kind}", BLOCK + "shortcut.{kind}", BLOCK + "shortcut.norm.{kind}"),
+                   BLOCK + "conv{number}.{kind}", BLOCK + "conv{number}.norm.{kind}", BLOCK + "shortcut.{kind}",
+                   BLOCK + "shortcut.norm.{kind}"),
     "torchvision": ("backbone.body.conv1.{kind}", "backbone.body.bn1.{kind}", BODY + "conv{number}.{kind}",
                     BODY + "bn{number}.{kind}", *SHORT_CUT),
 }

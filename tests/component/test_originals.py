@@ -5,6 +5,7 @@ Detectron2 is not on PyPI: INSTSEG_DETECTRON2_VENV names a folder with it, what 
 is skipped.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -16,7 +17,11 @@ import pytest
 import torch
 
 from instance_segmentation.api import import_weights
-from instance_segmentation.engine.network import load_network
+from instance_segmentation.engine.config import read_config
+from instance_segmentation.engine.foreign_names import DETECTRON, DETECTRON2, name_here
+from instance_segmentation.engine.network import build_network, load_network
+from instance_segmentation.templates.catalogue import find_template
+from tests.component.foreign_files import name_there
 
 pytestmark = [pytest.mark.component, pytest.mark.nightly]
 CLIENT, TORCHVISION = Path(__file__).parent / "other_tools" / "originals_client.py", "torchvision==0.28.*"  # for torch 2.13
@@ -89,6 +94,21 @@ def test_an_imported_network_finds_what_the_original_finds(tool, weights, photos
             np.testing.assert_allclose(mine, other, atol=1e-3, rtol=0)
         total += len(ours[0])
     assert total > 20
+
+
+def test_detectron2_reads_detectrons_names_as_we_do(detectron2):
+    """By its own rules, which leave the modules' prefixes to be found by matching."""
+    path = detectron2 / "detectron2" / "checkpoint" / "c2_model_loading.py"
+    spec = importlib.util.spec_from_file_location("c2_model_loading", path)
+    spec.loader.exec_module(rules := importlib.util.module_from_spec(spec))
+    state = build_network(read_config(find_template("mask_rcnn_r50_fpn-detectron").path / "model.py"), ["a"]).state_dict()
+    blobs = {name_there("detectron", name): torch.zeros(5, 1) for name in state
+             if "running" not in name and "tracked" not in name}
+    _, there = rules.convert_c2_detectron_names(blobs)
+    assert len(there) == len(blobs) == 201
+    for name, blob in there.items():
+        prefixed = [prefix + name for prefix in ("", "backbone.bottom_up.", "backbone.", "roi_heads.", "roi_heads.box_predictor.")]
+        assert {name_here(candidate, DETECTRON2) for candidate in prefixed} - {None} == {name_here(blob, DETECTRON)}
 
 
 @pytest.fixture
