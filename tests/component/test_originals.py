@@ -107,8 +107,8 @@ def test_detectron2_reads_detectrons_names_as_we_do(detectron2):
     _, there = rules.convert_c2_detectron_names(blobs)
     assert len(there) == len(blobs) == 201
     for name, blob in there.items():
-        prefixed = [prefix + name for prefix in ("", "backbone.bottom_up.", "backbone.", "roi_heads.", "roi_heads.box_predictor.")]
-        assert {name_here(candidate, DETECTRON2) for candidate in prefixed} - {None} == {name_here(blob, DETECTRON)}
+        modules = ("", "backbone.bottom_up.", "backbone.", "roi_heads.", "roi_heads.box_predictor.")
+        assert {name_here(module + name, DETECTRON2) for module in modules} - {None} == {name_here(blob, DETECTRON)}
 
 
 @pytest.fixture
