@@ -28,7 +28,7 @@ class Source:
     Args:
         title: Its name.
         mark: Pattern of a tensor's name that only its files have.
-        conventions: Those of the template that computes with its weights; None: any, as they are mmdet's own.
+        conventions: Values of `conventions` in the model.py of templates that compute with its weights; None: there is none.
         table: Its names, see `foreign_names`.
         background_first: Row 0 of classification, of box regression and of masks is the background. mmdet: the last row of
             classification, none in the others.
@@ -37,18 +37,18 @@ class Source:
 
     title: str
     mark: str
-    conventions: str | None
+    conventions: tuple
     table: list | None
     background_first: bool = False
     epsilon: float = EPSILON
 
 
 SOURCES = {  # Detectron's BatchNorm is one scale and shift; maskrcnn-benchmark divides by the deviation as it is
-    "detectron": Source("Detectron", "res_conv1_bn_s", "detectron", DETECTRON, True, 0.0),
-    "maskrcnn-benchmark": Source("maskrcnn-benchmark", r"backbone\.body\.stem\..+", "detectron", BENCHMARK, True, 0.0),
-    "detectron2": Source("Detectron2", r"backbone\.bottom_up\..+", "detectron2", DETECTRON2),
-    "torchvision": Source("torchvision", r"backbone\.body\.conv1\.weight", "torchvision", TORCHVISION, True),
-    "mmdet": Source("MMDetection 2", r"backbone\.(?:conv1|layers|features|stem)\..+", None, None),
+    "detectron": Source("Detectron", "res_conv1_bn_s", ("detectron",), DETECTRON, True, 0.0),
+    "maskrcnn-benchmark": Source("maskrcnn-benchmark", r"backbone\.body\.stem\..+", ("detectron",), BENCHMARK, True, 0.0),
+    "detectron2": Source("Detectron2", r"backbone\.bottom_up\..+", ("detectron2",), DETECTRON2),
+    "torchvision": Source("torchvision", r"backbone\.body\.conv1\.weight", ("torchvision",), TORCHVISION, True),
+    "mmdet": Source("MMDetection 2", r"backbone\.(?:conv1|layers|features|stem)\..+", (None, "detectron2"), None),
 }
 
 
@@ -176,15 +176,14 @@ def check_stated(source, tensors, model):
     Raises:
         WeightsError: They differ.
     """
-    preprocessor, anchors = model.data_preprocessor, getattr(model.rpn_head, "prior_generator", None)
-    ours = dict(pixel_mean=preprocessor.mean, pixel_std=preprocessor.std)
-    last_pixel = torch.tensor([0, 0, 1, 1]) if source.conventions == "detectron" else 0  # theirs is included
+    pixels = dict(pixel_mean=model.data_preprocessor.mean, pixel_std=model.data_preprocessor.std)
+    last_pixel = torch.tensor([0, 0, 1, 1]) if source.conventions == ("detectron",) else 0  # theirs is included
     compared = []
     for name, value in tensors.items():
         if anchor := re.search(r"cell_anchors\.(\d+)$", name):
-            expected, value = anchors.base_anchors[int(anchor[1])], value + last_pixel
-        elif name in ours:
-            expected, value = ours[name].flatten(), value.flatten()
+            expected, value = model.rpn_head.prior_generator.base_anchors[int(anchor[1])], value + last_pixel
+        elif name in pixels:
+            expected, value = pixels[name].flatten(), value.flatten()
         else:
             continue
         if value.shape != expected.shape or not torch.allclose(value.float(), expected, atol=1e-3):

@@ -113,6 +113,8 @@ def test_mmdet_2_keeps_its_names_and_classes(narrow, tmp_path):
     torch.save(dict(meta={**meta, "config": config.format("pytorch")}, state_dict=state), tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="other.pth: its configuration says style=pytorch, the template .* style=caffe"):
         import_weights(tmp_path / "other.pth", template, tmp_path / "no.pth")
+    with pytest.raises(WeightsError, match="MMDetection 2 counts pixels .* use mask_rcnn_r50_fpn-detectron2"):
+        import_weights(tmp_path / "epoch_12.pth", narrow("torchvision"), tmp_path / "no.pth")
 
 
 def spoilt(tensors, how):
