@@ -48,7 +48,8 @@ def _collect(path, root, destination, files, origins):
     edits = []
     for node in _base_names(path, source):
         base = inside(path.parent / node.value, root, f"{path}: _base_ '{node.value}'")
-        name = f"{base.parent.name}.py" if base.name == path.name else base.name  # another template's config, named after its folder
+        # another template's model.py is named after its folder
+        name = f"{base.parent.name}.py" if base.name == path.name else base.name
         target = f"{FOLDER}/{name}"
         if origins.setdefault(target, base) != base:
             raise TemplateError(f"{path}: two base files are named {name}: {origins[target]} and {base}; "
