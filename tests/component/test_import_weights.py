@@ -19,6 +19,7 @@ from instance_segmentation.engine.network import build_network, load_network
 from instance_segmentation.errors import WeightsError
 from tests.component.foreign_files import EXTRAS, as_there, write
 from tests.component.speaking import photo_like, speaking_network
+from tests.component.test_network import legacy_snapshot
 
 pytestmark = pytest.mark.component
 CONVENTIONS = {"maskrcnn-benchmark": "detectron"}
@@ -117,6 +118,13 @@ def test_mmdet_2_keeps_its_names_and_classes(narrow, tmp_path):
         import_weights(tmp_path / "epoch_12.pth", narrow("torchvision"), tmp_path / "no.pth")
 
 
+def test_a_published_snapshot_of_ote_is_mmdet_2s(tmp_path):
+    torch.save(legacy_snapshot(), tmp_path / "snapshot.pth")
+    result = import_weights(tmp_path / "snapshot.pth", "efficientnet_b2b-mask_rcnn-480x480", tmp_path / "ours.pth")
+    assert (len(result.used), result.unused, result.classes[:2]) == (542, ["meta"], ("person", "bicycle"))
+    assert ("backbone.features.init_block.conv.conv.weight", "backbone.layers.0.conv.weight") in result.used
+
+
 def spoilt(tensors, how):
     """Tensors of Detectron2's names that are not what the template needs."""
     if how == "absent":
@@ -157,6 +165,7 @@ def test_what_the_file_says_of_pixels_and_anchors_is_compared(narrow, tmp_path):
 
 
 def test_the_command_accounts_for_the_file_and_names_what_is_next(narrow, tmp_path, capsys):
+    assert command.SOURCES == ("auto", *SOURCES)
     template = narrow("detectron")
     file = write("detectron", as_there("detectron", random_state(template)), tmp_path / "model_final.pkl")
     arguments = [str(file), "--template", str(template), "--classes", "cat,dog", "-o"]
