@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 OPTIONS = ["--cfg-options", "train_dataloader.dataset.times=1", "model.test_cfg.rcnn.score_thr=0.01"]  # a few steps teach nothing
 
 
-@pytest.mark.parametrize("tool, depth", [("torchvision", 50), ("detectron", 50), ("detectron2", 101)])
+@pytest.mark.parametrize("tool, depth", [("torchvision", 50), ("detectron", 101)])
 def test_imported_weights_are_trained_and_exported(tool, depth, sample_data, tmp_path, capsys):
     name, work, snapshot = f"mask_rcnn_r{depth}_fpn-{tool}", tmp_path / "work", tmp_path / "snapshot.pth"
     register()
