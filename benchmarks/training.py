@@ -74,10 +74,15 @@ def template_config(template):
     return REPO / f"model_templates/custom-instance-segmentation/efficientnet_b2b-mask_rcnn-{template}/model.py"
 
 
-def as_stock(cfg):
-    """The same training by mmdet's and mmengine's own classes and hooks."""
+def as_stock(cfg, same_draws=False):
+    """The same training by mmdet's and mmengine's own classes and hooks.
+
+    With `same_draws` its images are scaled and mirrored like ours. mmengine's loader starts its processes with the same seeds in
+    every epoch, so that stock's scales and flips repeat, place by place.
+    """
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=cfg.train_cfg.max_epochs)
-    cfg.train_dataloader.sampler.type, cfg.train_dataloader.dataset.type = "DefaultSampler", "RepeatDataset"
+    if not same_draws:
+        cfg.train_dataloader.sampler.type, cfg.train_dataloader.dataset.type = "DefaultSampler", "RepeatDataset"
     cfg.train_dataloader.dataset.dataset.type = "CocoDataset"
     cfg.model.roi_head.mask_head.type = "FCNMaskHead"
     cfg.model.backbone.pop("act_cfg")
@@ -92,13 +97,15 @@ def make_runner(contender, file):
     from mmengine.config import Config
     from mmengine.runner import Runner
     cfg = Config.fromfile(file)
+    from instance_segmentation.engine import register
+    from instance_segmentation.engine.runner import FineTuneRunner
     if contender == "stock":
         from mmdet.utils import register_all_modules
         register_all_modules()
         return Runner.from_cfg(as_stock(cfg))
-    from instance_segmentation.engine import register
-    from instance_segmentation.engine.runner import FineTuneRunner
     register("The benchmark")
+    if contender == "same-draws":
+        return Runner.from_cfg(as_stock(cfg, same_draws=True))
     next(hook for hook in cfg.custom_hooks if hook.type == "FastSteps").precision = contender
     return FineTuneRunner.from_cfg(cfg)
 

@@ -2,8 +2,9 @@
 
     python benchmarks/training_ap.py --data quickstart/data --input-size 192 --epochs 6 --seeds 0 1 2
 
-The contenders are those of benchmarks/training.py and start from the same random weights per seed; all checkpoints are scored
-by this package's evaluator on the validation images. `--curves FILE` draws the losses, averaged over 20 steps.
+The contenders are those of benchmarks/training.py, and `same-draws`: stock that scales and mirrors its images like ours. They
+start from the same random weights per seed; all checkpoints are scored by this package's evaluator on the validation images.
+`--curves FILE` draws the losses, averaged over 20 steps.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from instance_segmentation.inference import window
 from instance_segmentation.inference.drawing import Look, draw, note
@@ -109,7 +109,7 @@ class Frames:
         """Do it all for one frame; returns whether the user ended the run."""
         if self.tracker:
             with self.metrics.stage("Postprocessing"):
-                prediction = self.tracker(prediction)
+                prediction = self.tracker(replace(prediction, image_bgr=frame.image))
         if self.table:
             print_raw(frame.index, prediction)
         if self.lines:

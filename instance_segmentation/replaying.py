@@ -4,17 +4,18 @@ from pathlib import Path
 
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.report import number, say, table
-from instance_segmentation.run_lock import as_options, differences, other_versions
+from instance_segmentation.run_lock import as_options, differences, other_versions, relocated
 from instance_segmentation.runs import read_run
 from instance_segmentation.templates.workdir import open_workdir
 
 
-def replay(run, *, save_checkpoints_to=None, accept_changes=False):
+def replay(run, *, save_checkpoints_to=None, moved=(), accept_changes=False):
     """Repeat a training from its run.lock.yaml: on the same machine, with the same versions, it ends with the same weights.
 
     Args:
         run: The training's output folder, or its work dir.
         save_checkpoints_to: Output folder, which must be new or empty; that of the run with `_replay` behind its name when None.
+        moved: Pairs (folder or file then, now) of data and weights that lie elsewhere now.
         accept_changes: Train although template, data or weights are not what they were.
 
     Returns:
@@ -25,7 +26,7 @@ def replay(run, *, save_checkpoints_to=None, accept_changes=False):
     """
     from instance_segmentation.training import train
     run = read_run(run)
-    lock = run.the_lock()
+    lock = relocated(run.the_lock(), moved)
     output = Path(save_checkpoints_to or f"{run.folder}_replay").resolve()
     if output.is_dir() and any(output.iterdir()):
         raise TrainingError(f"--save-checkpoints-to {output}: is not empty; name another folder")

@@ -94,6 +94,23 @@ def as_options(flags):
     return options
 
 
+def relocated(lock, moves):
+    """A lock whose files lie elsewhere now.
+
+    Args:
+        lock: As of `read_lock`.
+        moves: Pairs (folder or file then, now); the first that a path begins with counts.
+    """
+    def now(path):
+        return next((str(Path(new) / Path(path).relative_to(old)) for old, new in moves if Path(path).is_relative_to(old)), path)
+
+    flags = dict(lock["flags"])
+    for key in filter(flags.get, (*PATHS, *BEGINNINGS)):
+        flags[key] = [now(path) for path in flags[key]] if isinstance(flags[key], list) else now(flags[key])
+    weights = lock["weights"] and {**lock["weights"], "source": now(lock["weights"]["source"])}
+    return {**lock, "flags": flags, "weights": weights}
+
+
 def describe_template(work, flags):
     """Name of the template, and sha256 of template.yaml, the config and its bases: name in the work dir → digest."""
     config = Path(flags.get("config") or work.config)

@@ -53,12 +53,16 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
     if sparse_roi_align and device == "cpu":
         for extractor in _instances(model, SingleRoIExtractor):
             extractor.roi_layers = nn.ModuleList(map(as_sparse, extractor.roi_layers))
+    for layer in filter(is_from_mmcv, model.modules()):
+        layer.to(memory_format=torch.contiguous_format)
+        layer.register_forward_pre_hook(in_usual_order)
     if precision == "bfloat16":
         replace_forward(model, "extract_feat", functools.partial(in_bfloat16, device=device))
         for head in _instances(model, (BaseDenseHead, BBoxHead, FCNMaskHead)):
             replace_forward(head, "forward", functools.partial(in_bfloat16, device=device))
-        for convolution in filter(lacks_bfloat16_kernel, model.modules()) if device == "cpu" else ():
-            replace_forward(convolution, "forward", in_float32)
+        for layer in model.modules():
+            if is_from_mmcv(layer) or device == "cpu" and lacks_bfloat16_kernel(layer):
+                replace_forward(layer, "forward", functools.partial(in_float32, device=device))
     return precision
 
 
@@ -68,6 +72,16 @@ def multiplies_bfloat16(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()
     return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+
+
+def is_from_mmcv(module):
+    """Whether mmcv's compiled code computes a layer (RoIAlign, deformable convolutions): without bfloat16 and channels last."""
+    return type(module).__module__.startswith("mmcv.ops.")
+
+
+def in_usual_order(layer, inputs):
+    """Hook: give a layer its inputs with the pixels of a channel together; others mmcv silently reads in the wrong order."""
+    return tuple(value.contiguous() if isinstance(value, torch.Tensor) else value for value in inputs)
 
 
 def lacks_bfloat16_kernel(module):
@@ -104,10 +118,10 @@ def in_bfloat16(original, *inputs, device):
         return _float32(original(*inputs))
 
 
-def in_float32(original, image):
+def in_float32(original, image, *more, device):
     """Compute in float32 inside `in_bfloat16`."""
-    with torch.autocast("cpu", enabled=False):
-        return original(image.float()).to(image.dtype)
+    with torch.autocast(device, enabled=False):
+        return original(image.float(), *more).to(image.dtype)
 
 
 def _float32(found):

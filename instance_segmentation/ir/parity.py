@@ -4,6 +4,8 @@ Both get the same resized image. Detections are paired within a label, nearest b
 A detection without a partner means an error, or a tie that rounding decided: of boxes that are nearly alike, as with a
 little-trained network, TopK and NMS keep one or the other. The family's module (`sides_of`) tells the two apart; ties are counted
 and reported.
+A score that differs by more than 1e-4 means an error too, or a region that earlier rounding moved: networks whose maps reach
+hundreds amplify it. The parts tell these apart as well, each given the graph's own input; such scores are counted and reported.
 Where the IoU of two masks is below 0.999, pixels whose probability lies within 1e-3 of the threshold are left out; such
 masks are counted too.
 On a plain black image every anchor ties with its neighbours, so there only the run and the shapes are checked.
@@ -23,6 +25,7 @@ from instance_segmentation.ir.parity_mask_rcnn import OnnxGraph
 from instance_segmentation.prediction import pair_up
 
 PIXEL_EDGE = 1e-3
+AMPLIFIED = 10  # times the tolerance that a score may differ when every part of the network agrees
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Tolerance:
 
     Attributes:
         box_px: Corner coordinates, in pixels of the network's input.
-        score: Scores. Nearly all agree within 1e-5, but a region that rounding moves by 0.002 px can change its score by 1e-4.
+        score: Scores.
         mask_iou: Lowest IoU of two pasted masks (pixels of the image).
         maps: Values of the RPN's maps (logits and deltas), of which the largest is 100 or less; in proportion above.
         unexplained: Share of detections that may lack a partner without an excuse.
@@ -39,7 +42,7 @@ class Tolerance:
     """
 
     box_px: float = 0.01
-    score: float = 1e-3
+    score: float = 1e-4
     mask_iou: float = 0.999
     maps: float = 1e-3
     unexplained: float = 0.0
@@ -59,6 +62,8 @@ class Parity:
         detections: Paired detections.
         box_px, score, mask_probability: Largest differences.
         mask_iou: Lowest IoU.
+        amplified, amplified_score: Scores that differ by more than the tolerance although every part agrees, and the largest
+            of these differences.
         undecided: Masks of which pixels at the threshold were left out.
         excused: Detections without a partner because of ties.
         unexplained: A sentence for each other detection without a partner.
@@ -71,6 +76,8 @@ class Parity:
     score: float = 0.0
     mask_probability: float = 0.0
     mask_iou: float = 1.0
+    amplified: int = 0
+    amplified_score: float = 0.0
     undecided: int = 0
     excused: int = 0
     unexplained: list = field(default_factory=list)
@@ -81,6 +88,8 @@ class Parity:
                 f"scores ≤ {self.score:.1g}, masks IoU ≥ {self.mask_iou:.4f} (probabilities ≤ {self.mask_probability:.1g})")
         if self.excused:
             text += f"; {self.excused} on one side only, decided by rounding"
+        if self.amplified:
+            text += f"; {self.amplified} scores moved by earlier rounding, ≤ {self.amplified_score:.2g}"
         if self.undecided:
             text += f"; {self.undecided} masks compared without pixels at the threshold"
         if self.unexplained:
@@ -94,6 +103,9 @@ class Parity:
             problems.append(f"boxes differ by {self.box_px:.4g} px, allowed {tolerance.box_px:g}")
         if not self.score <= tolerance.score:
             problems.append(f"scores differ by {self.score:.4g}, allowed {tolerance.score:g}")
+        if not self.amplified_score <= AMPLIFIED * tolerance.score:
+            problems.append(f"scores moved by rounding differ by {self.amplified_score:.4g}, "
+                            f"allowed {AMPLIFIED * tolerance.score:g}")
         if not self.mask_iou >= tolerance.mask_iou:
             problems.append(f"a mask's IoU is {self.mask_iou:.5f}, required {tolerance.mask_iou:g}")
         if len(self.unexplained) > tolerance.unexplained * (self.detections + len(self.unexplained)):
@@ -130,10 +142,15 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
             continue
         pairs, lonely = pair_up(expected, found, tolerance.pair_px)
         _note_differences(result, expected, found, pairs, (size_hw, placement), thresholds.mask)
-        if lonely and sides.same_in_parts(model, image, found, stages, tolerance):
-            result.excused += len(lonely)
+        gaps = [_score_gap(expected, found, pair) for pair in pairs]
+        apart = [gap for gap in gaps if gap > tolerance.score]
+        if (lonely or apart) and sides.same_in_parts(model, image, found, stages, tolerance):
+            result.excused, result.amplified = result.excused + len(lonely), result.amplified + len(apart)
+            result.amplified_score = max([result.amplified_score, *apart])
+            gaps = [gap for gap in gaps if gap <= tolerance.score]
         else:
             result.unexplained += [f"{name}: {_describe(expected, found, *item)}" for item in lonely]
+        result.score = max([result.score, *gaps])
     return result
 
 
@@ -148,15 +165,18 @@ def run_checkpoint(model, image):
 
 
 def _note_differences(result, expected, found, pairs, frame, mask_threshold):
-    """Note into a Parity how paired detections differ; `frame` is height and width of the image, and its Placement."""
+    """Note into a Parity how paired boxes and masks differ; `frame` is height and width of the image, and its Placement."""
     result.detections += len(pairs)
     for first, second in pairs:
         result.box_px = max(result.box_px, float(np.abs(expected.boxes[first] - found.boxes[second]).max()))
-        result.score = max(result.score, float(np.abs(expected.scores[first] - found.scores[second])))
         result.mask_probability = max(result.mask_probability,
                                       float(np.abs(expected.masks[first] - found.masks[second]).max()))
         iou, undecided = _mask_iou((expected, first), (found, second), frame, mask_threshold)
         result.mask_iou, result.undecided = min(result.mask_iou, iou), result.undecided + undecided
+
+
+def _score_gap(expected, found, pair):
+    return float(np.abs(expected.scores[pair[0]] - found.scores[pair[1]]))
 
 
 def _mask_iou(one, other, frame, threshold):

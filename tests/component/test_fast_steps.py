@@ -88,6 +88,30 @@ def test_a_step_has_the_same_losses_and_gradients(network, training_batch, preci
     assert torch.cosine_similarity(gradient, other, dim=0) > direction
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_mmcv_pools_the_same_from_channels_last(network, training_batch, training):
+    """As on a GPU: mmcv's RoIAlign reads channels-last features in the wrong order, whether it trains or validates."""
+    fast = copy.deepcopy(network)
+    hasten(fast, "cpu", "float32", sparse_roi_align=False)
+    features, rois = torch.randn(1, 80, 24, 24), torch.tensor([[0.0, 8, 10, 50, 60]])
+    wanted, found = (one.train(training).roi_head.bbox_roi_extractor.roi_layers[0](
+        features.contiguous(memory_format=order), rois) for one, order in (
+            (network, torch.contiguous_format), (fast, torch.channels_last)))
+    assert torch.equal(wanted, found)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_deformable_convolution(precision):
+    from mmcv.ops import ModulatedDeformConv2dPack
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), ModulatedDeformConv2dPack(8, 8, 3, padding=1)).train()
+    fast, image = copy.deepcopy(plain), torch.rand(1, 3, 12, 12)
+    plain.extract_feat, fast.extract_feat = plain.forward, fast.forward
+    hasten(fast, "cpu", precision)
+    torch.testing.assert_close(fast.extract_feat(image), plain(image), **dict(
+        float32=dict(rtol=1e-4, atol=1e-5), bfloat16=dict(rtol=0.05, atol=0.02))[precision])
+    fast.extract_feat(image).sum().backward()
+
+
 @torch.no_grad()
 def test_evaluation_stays_as_it_was(network, training_batch):
     fast = copy.deepcopy(network)

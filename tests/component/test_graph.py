@@ -80,6 +80,29 @@ def test_same_detections(case, photos):
     assert result.detections > 5
 
 
+@pytest.mark.parametrize("gap, parts_agree, refused", [(3e-4, True, False), (3e-4, False, True), (3e-3, True, True)])
+def test_score_moved_by_rounding(network, graph, photos, monkeypatch, gap, parts_agree, refused):
+    """A score apart passes, and is counted, only when every part of the network agrees, and never by much."""
+    from instance_segmentation.ir import parity_mask_rcnn
+    run = parity_mask_rcnn.run_checkpoint
+
+    def moved(model, image):
+        answer = run(model, image)
+        answer["boxes"][0, 4] -= gap
+        return answer
+
+    monkeypatch.setattr(parity_mask_rcnn, "run_checkpoint", moved)
+    if not parts_agree:
+        monkeypatch.setattr(parity_mask_rcnn, "same_in_parts", lambda *more: False)
+    result = parity(network, graph, photos[:1])
+    assert (result.score > 1e-4, result.amplified) == (not parts_agree, int(parts_agree))
+    if refused:
+        with pytest.raises(ExportError, match="scores"):
+            result.check()
+    else:
+        result.check()
+
+
 def test_contract(graph):
     """Ranks, types and a static input: what Model API and the Open Model Zoo demo go by."""
     (image,) = graph.inputs

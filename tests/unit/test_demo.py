@@ -13,10 +13,14 @@ import pytest
 
 from instance_segmentation import demo as demo_module
 from instance_segmentation.cli.demo import main, parser
+from instance_segmentation.demo import Frames
 from instance_segmentation.inference import window
+from instance_segmentation.inference.drawing import Look
 from instance_segmentation.inference.metrics import STAGES
 from instance_segmentation.inference.monitors import Monitors
+from instance_segmentation.inference.pipeline import Frame
 from instance_segmentation.inference.sources import open_source
+from instance_segmentation.prediction import Prediction
 from tests.unit import tiny_models
 
 LEVELS = list(range(255, 95, -8))  # the model's score follows the brightness, so the order of the frames can be read from it
@@ -88,6 +92,15 @@ def test_video_is_tracked_and_saved(model, video, tmp_path, suffix):
     sizes = [image.shape[:2] for _, image in source.pictures]
     assert sizes == [(48, 72)] * len(LEVELS) and source.fps == 12
     assert {item["track_id"] for line in read_lines(tmp_path / "o.jsonl") for item in line["objects"]} == {0}
+
+
+def test_tracker_gets_the_picture():
+    image, given = np.full((6, 8, 3), 7, np.uint8), []
+    frames = Frames(Look(), Monitors(""), lambda prediction: given.append(prediction) or prediction, table=False, lines=None,
+                    writer=None, resolution_wh=None, rates=False, delay=None)
+    nothing = Prediction(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), [], ("a",), (6, 8))
+    frames.take(Frame(0, "", image, 0.0), nothing)
+    assert given[0].image_bgr is image and nothing.image_bgr is None
 
 
 def test_limit_of_saved_frames_and_no_tracking(model, video, tmp_path):

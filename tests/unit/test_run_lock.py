@@ -12,7 +12,7 @@ from instance_segmentation.cli import main
 from instance_segmentation.comparing import differing_settings
 from instance_segmentation.pages import markdown
 from instance_segmentation.provenance import data_records
-from instance_segmentation.run_lock import as_options, differences, read_lock, write_lock
+from instance_segmentation.run_lock import as_options, differences, read_lock, relocated, write_lock
 from instance_segmentation.sample import write_sample_dataset
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 
@@ -103,6 +103,20 @@ def test_replay_refuses_what_has_changed(run, capsys, change, message):
     error = capsys.readouterr().err
     assert re.search(message.format(work=run.parent), error) and "--accept-changes" in error and error.count("\n  ") == 1
     assert not run.with_name("outputs_replay").exists()
+
+
+def test_replay_finds_what_was_moved(run, tmp_path, capsys):
+    """With the data in another place, replay names what is gone, and with --moved nothing differs."""
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    assert main.main(["replay", str(run)]) == 1 and "train.json" in capsys.readouterr().err
+    lock = relocated(read_lock(run), [(tmp_path / "data", tmp_path / "elsewhere")])
+    assert differences(lock, open_workdir(run.parent)) == []
+    assert lock["flags"]["val_data_roots"] == [str(tmp_path / "elsewhere" / "val")]
+    (run / "start.pth").rename(tmp_path / "start.pth")
+    assert differences(relocated(lock, [(run / "start.pth", tmp_path / "start.pth")]), open_workdir(run.parent)) == []
+    with pytest.raises(SystemExit):
+        main.main(["replay", str(run), "--moved", "nowhere"])
+    assert "expected THEN=NOW" in capsys.readouterr().err
 
 
 def test_replay_of_what_was_never_locked_or_trained(run, tmp_path, capsys):

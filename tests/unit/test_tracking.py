@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.inference.tracking import IouTracker
+from instance_segmentation.inference.tracking import IouTracker, colours_of
 from instance_segmentation.prediction import Prediction
 
 
@@ -16,6 +16,14 @@ def seen(*objects, size_hw=(60, 200)):
     rles = coco_mask.frPyObjects(boxes, *size_hw) if len(objects) else []
     return Prediction(boxes.astype(np.float32), np.ones(len(objects), np.float32), np.int64([item[4] for item in objects]), rles,
                       ("a", "b"), size_hw)
+
+
+def painted(*objects, size_hw=(60, 200)):
+    """A frame with its picture: rectangles (x, y, width, height, label, colour)."""
+    image = np.full((*size_hw, 3), 128, np.uint8)
+    for x, y, width, height, _, colour in objects:
+        image[y:y + height, x:x + width] = colour
+    return replace(seen(*objects, size_hw=size_hw), image_bgr=image)
 
 
 def numbers(*frames, **options):
@@ -103,3 +111,38 @@ def test_thin_ring_that_moves_by_its_own_width():
         return replace(seen((0, 0, 9, 9, 0)), rles=[rle])
     assert coco_mask.iou(ring(40).rles, ring(48).rles, [0])[0, 0] < 0.3
     assert numbers(ring(40), ring(48)) == [[0], [0]]
+
+
+RED, BLUE = (20, 20, 200), (200, 40, 20)
+
+
+@pytest.mark.parametrize("meeting", ["they cross", "they turn round"])
+def test_objects_of_a_class_that_hide_each_other_are_told_apart_by_their_colours(meeting):
+    """For five frames only the blue one is seen."""
+    ways = (RED, range(8, 72, 8)), (BLUE, range(152, 88, -8))
+    red, blue = ([(x, 10, 40, 40, 0, colour) for x in path] for colour, path in ways)
+    coming = list(zip(red, blue, strict=True))
+    swapped = [((*b[:5], RED), (*a[:5], BLUE)) for a, b in coming]
+    going = reversed(swapped if meeting == "they cross" else coming)
+    frames = [*coming, *[[(80, 10, 40, 40, 0, BLUE)]] * 5, *going]
+    assert numbers(*(painted(*frame) for frame in frames)) == [[0, 1]] * len(red) + [[1]] * 5 + [[0, 1]] * len(red)
+
+
+@pytest.mark.parametrize(("back", "number"), [
+    pytest.param((100, 10, 40, 40, 0, RED), 0, id="alike, near"),
+    pytest.param((100, 10, 40, 40, 1, RED), 0, id="taken for another class"),
+    pytest.param((100, 10, 40, 40, 0, BLUE), 1, id="other colour"),
+    pytest.param((150, 10, 40, 40, 0, RED), 1, id="far")])
+def test_object_comes_back_apart_from_where_it_was_lost(back, number):
+    assert numbers(painted((30, 10, 40, 40, 0, RED)), painted(), painted(back))[-1] == [number]
+
+
+def test_one_leaves_the_picture_and_another_enters():
+    leaving, entering = (0, 0, 30, 60, 0, RED), (40, 0, 30, 60, 0, RED)
+    assert numbers(painted(leaving), painted(), painted(entering))[-1] == [1]
+    assert numbers(painted((1, 3, 30, 54, 0, RED)), painted(), painted((40, 3, 30, 54, 0, RED)))[-1] == [0]  # not both at an edge
+
+
+def test_mask_without_pixels_has_no_colours():
+    empty = replace(painted((0, 0, 40, 40, 0, RED)), rles=[coco_mask.encode(np.zeros((60, 200), np.uint8, order="F"))])
+    assert not colours_of(empty).any() and numbers(empty, painted((50, 0, 40, 40, 0, RED))) == [[0], [1]]
