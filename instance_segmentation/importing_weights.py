@@ -67,26 +67,33 @@ def import_weights(file, template, output, *, source="auto", classes=None, trust
     _check_paths(file, output)
     from instance_segmentation.engine import register
     register("Importing weights")
+    tensors, meta, others = read_foreign(file, trust_checkpoint)
+    tool, record = _source(file, tensors, source), file_record(file)
+    try:
+        model, translation, compared = _filled(tool, record["sha256"], tensors, meta, template, classes)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from error
+    unused = [name for name in translation.unused if name not in compared] + others
+    _write(output, model, template.name, dict(tool=tool.title, file=record["name"], sha256=record["sha256"], size=record["size"],
+                                              unused=unused))
+    return ImportResult(output, template.name, tool.title, model.dataset_meta["classes"], translation.used, compared, unused)
+
+
+def _filled(tool, sha256, tensors, meta, template, classes):
+    """The template's network with a file's weights, their Translation, and the names of tensors that were compared."""
     from instance_segmentation.engine.config import read_config, set_classes
     from instance_segmentation.engine.foreign_weights import check_complete, check_stated, epsilon_of, translate
     from instance_segmentation.engine.network import build_network
-    record, (tensors, meta, others) = file_record(file), read_foreign(file, trust_checkpoint)
-    tool, cfg = _source(file, tensors, source), read_config(template.path / template.config)
-    try:
-        _check_conventions(tool, meta, cfg, template.name)
-        translation = translate(tool, tensors, epsilon_of(tool, record["sha256"]))
-        classes = _classes(translation.state, meta, classes)
-        set_classes(cfg, classes)
-        model = build_network(cfg, classes)
-        compared = check_stated(tool, {name: tensors[name] for name in translation.unused}, model)
-        check_complete(translation, model.state_dict(), template.name)
-    except WeightsError as error:
-        raise WeightsError(f"{file}: {error}") from error
+    cfg = read_config(template.path / template.config)
+    _check_conventions(tool, meta, cfg, template.name)
+    translation = translate(tool, tensors, epsilon_of(tool, sha256))
+    classes = _classes(translation.state, meta, classes)
+    set_classes(cfg, classes)
+    model = build_network(cfg, classes)
+    compared = check_stated(tool, {name: tensors[name] for name in translation.unused}, model)
+    check_complete(translation, model.state_dict(), template.name)
     model.load_state_dict(translation.state, strict=False)
-    unused = [name for name in translation.unused if name not in compared] + others
-    imported = dict(tool=tool.title, file=record["name"], sha256=record["sha256"], size=record["size"], unused=unused)
-    _write(output, model.state_dict(), template.name, classes, cfg, imported)
-    return ImportResult(output, template.name, tool.title, tuple(classes), translation.used, compared, unused)
+    return model, translation, compared
 
 
 def _check_paths(file, output):
@@ -96,7 +103,6 @@ def _check_paths(file, output):
         raise WeightsError(f"-o {output}: expected the name of a .pth file to write")
     if output.exists():
         raise WeightsError(f"-o {output}: exists; choose another name, or remove it")
-    output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def read_foreign(file, trust=False):
@@ -180,11 +186,12 @@ def _classes(state, meta, asked):
     return classes
 
 
-def _write(output, state, template, classes, cfg, imported):
+def _write(output, model, template, imported):
     """Write what a training's checkpoint says of itself, without a run to go on with."""
     import torch
-    config = {key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS}
-    own = dict(template=template, classes=list(classes), input_size=list(cfg.input_size), config=config, imported=imported,
-               version=__version__)
+    config = {key: value for key, value in model.cfg.to_dict().items() if key in NETWORK_KEYS}
+    own = dict(template=template, classes=list(model.dataset_meta["classes"]), input_size=list(model.input_size), config=config,
+               imported=imported, version=__version__)
+    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as temporary:
-        torch.save(dict(meta=dict(instseg=own), state_dict=state), temporary)
+        torch.save(dict(meta=dict(instseg=own), state_dict=model.state_dict()), temporary)

@@ -26,7 +26,7 @@ def test_imported_weights_are_trained_and_exported(tool, depth, sample_data, tmp
     register()
     torch.manual_seed(0)
     state = build_network(read_config(find_template(name).path / "model.py"), range(80)).state_dict()
-    for layer, scale in (("backbone.bn1.weight", 0.02), ("bn3.weight", 0.2)):  # else signals grow block by block, and rounding too
+    for layer, scale in (("backbone.bn1.weight", 0.02), ("bn3.weight", 0.2)):  # else signals, and rounding, grow block by block
         for weight in (state[key] for key in state if key.endswith(layer)):
             weight.mul_(scale)
     file = write(tool, as_there(tool, state), tmp_path / ("w.pkl" if tool == "detectron" else "w.pth"))
