@@ -1,10 +1,12 @@
 """The one door for the command line and for users: every verb is one function of this module.
 
     train, evaluate, export, compress  on a work dir
+    train_iterations                   on a template, as Segmentoly's and Detectron's scripts do
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
     import_weights                     other tools' weights as a checkpoint
     zoo_models, choose_models, download   models of other tools
+    list_published, prepare_published     the templates' published weights, ready to run
     load_model, LoadOptions            get a model as a function: image in, Prediction out
     demo                               run it on images, videos and cameras; show, save and measure
     predict, merge_predictions         run it on a folder or a COCO file; COCO JSON, counts, pictures and crops
@@ -32,9 +34,10 @@ HOMES = {
     "LoadOptions": "inference.exported", "load_model": "inference.model",
     "demo": "demo", "find_dataset": "named_data",
     "merge_predictions": "predicting", "predict": "predicting",
-    "TrainResult": "training", "train": "training",
+    "TrainResult": "training", "train": "training", "train_iterations": "iterations",
     "SearchResult": "tuning", "tune": "tuning",
     "Plan": "planning", "plan": "planning",
+    "list_published": "pretrained", "prepare_published": "pretrained",
     "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
     "ImportResult": "importing_weights", "import_weights": "importing_weights",

@@ -80,7 +80,9 @@ def _contenders(path, image, size, trust, alone):
         yield onnx_runtime(path, image)
         return
     from instance_segmentation.ir.info import read_ir
+    from instance_segmentation.ir.preprocessing import covering_input
     model, info = read_ir(path)
+    model = covering_input(model) if len(model.inputs) > 1 else model
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6
     yield from openvino_pair(f"IR {info.origin.get('precision', 'FP32')}", model, prepared(image, info.input_size), size)
 

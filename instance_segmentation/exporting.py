@@ -17,8 +17,8 @@ RESIZES = dict(standard="Resize without keeping the aspect ratio",
                fit_to_window="Resize with its aspect ratio until it fits, and fill up on the right or below with {}")
 
 def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True, onnx=False, openvino_input_format="BGR",
-           fp16=False, ovms=None, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8,
-           trust_checkpoint=False):
+           fp16=False, segmentoly=False, ovms=None, input_size=None, test_ann_files=None, test_data_roots=None, parity_images=8,
+           coarse_masks=False, trust_checkpoint=False):
     """Write model.xml and model.bin, after the exported graph found what the checkpoint finds.
 
     Args:
@@ -30,11 +30,13 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         onnx: Also write model.onnx, checked in the same way.
         openvino_input_format: Channel order that clients will send, `BGR` or `RGB`.
         fp16: Store 16-bit weights in the IR: half the size.
+        segmentoly: Give the IR the inputs `im_data`, `im_info` and the outputs of Segmentoly's models.
         ovms: Name under which OpenVINO Model Server shall serve the model; a repository for it is written too.
         input_size: (height, width) in pixels, multiples of 32; the checkpoint's own when None.
         test_ann_files, test_data_roots: Images for the parity gate, where noise stands in without them, and for the score
             thresholds (`IrInfo.confidence_threshold`), for which nothing can.
         parity_images: How many of them the gate uses.
+        coarse_masks: Leave out a PointRend network's point head.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.
 
     Returns:
@@ -45,7 +47,12 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         raise WeightsError(f"--load-weights {weights}: is an exported model already; expected a .pth checkpoint")
     if bool(test_ann_files) != bool(test_data_roots):
         raise ExportError("--test-ann-files and --test-data-roots belong together; give both or neither")
+    if segmentoly and (onnx or ovms):
+        raise ExportError("--segmentoly: is written as an IR alone; leave out --onnx and --ovms, or write them to another folder "
+                          "without --segmentoly")
     network = _network(weights, work.config, input_size, trust_checkpoint)
+    if coarse_masks:
+        leave_out_point_head(network)
     from instance_segmentation.engine.config import read_config
     from instance_segmentation.ir.export import export_ir, origin_of, spread, write_onnx
     names = network.dataset_meta["classes"]
@@ -56,7 +63,8 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
         files = [image["file_name"] for image in annotations.images]
         judge = partial(find_thresholds, read_config(work.config), annotations)
     result = export_ir(weights, save_model_to, network=network, template=work.template.name, fp16=fp16,
-                       channel_order=openvino_input_format, samples=files, parity_images=parity_images, judge=judge)
+                       channel_order=openvino_input_format, samples=files, parity_images=parity_images, judge=judge,
+                       two_inputs=segmentoly)
     _tell(result, work, fp16)
     if onnx:
         written = write_onnx(network, Path(save_model_to) / "model.onnx", origin=origin_of(weights), template=work.template.name,
@@ -66,6 +74,21 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     if ovms:
         _tell_ovms(write_repository(result.path, ovms), ovms, result.info)
     return result
+
+
+def leave_out_point_head(network):
+    """Take the point head from a PointRend network, in place: its masks are then the coarse ones that the head would refine.
+
+    Raises:
+        ExportError: There is none.
+    """
+    heads = getattr(network, "roi_head", None)
+    if getattr(heads, "point_head", None) is None:
+        raise ExportError(f"--coarse-masks: the network is a {type(network).__name__} without a point head; leave the flag out")
+    heads.point_head = None
+    height, width = heads.mask_head.output_size
+    say("Masks", f"{height}×{width} cells of each box, as PointRend has them before its point head, which is left out: coarser "
+        "than the checkpoint's")
 
 
 def write_repository(xml, name):
@@ -133,8 +156,10 @@ def convert_to_onnx(source, output, *, load_weights=None, input_size=None, trust
     return result
 
 
-def snapshot_of(template, folder):
+def snapshot_of(template, folder, offline=False):
     """The template's own weights: the file beside its template.yaml, or its snapshot, downloaded into `folder`.
+
+    With `offline` it comes from the cache.
 
     Raises:
         WeightsError: The template has none.
@@ -147,7 +172,7 @@ def snapshot_of(template, folder):
         raise WeightsError(f"{template.name}: comes without weights; give a checkpoint with --load-weights FILE")
     with progress("snapshot") as show:
         fetch(template.snapshot.source, folder / "snapshot.pth", size=template.snapshot.size, sha256=template.snapshot.sha256,
-              progress=show)
+              offline=offline, progress=show)
     return folder / "snapshot.pth"
 
 
@@ -215,8 +240,11 @@ def _tell(result, work, fp16):
     if not result.parity.real_images:
         say("", "Only noise was used: no images were given. Give your validation images to check on what matters: "
             "--test-ann-files and --test-data-roots")
-    say("Expects", f"'image' [1, 3, {height}, {width}] float32, {info.channel_order}, 0–255 as read from the file: the mean is "
+    image, *others = result.contract.inputs or ("image",)
+    say("Expects", f"'{image}' [1, 3, {height}, {width}] float32, {info.channel_order}, 0–255 as read from the file: the mean is "
         f"inside the graph. {RESIZES[info.resize_type].format(info.pad_value)}")
+    if others:
+        say("", f"'{others[0]}' [1, 3] float32: height and width in pixels of what the image covers of that, and 1")
     say("Gives", result.contract.gives)
     _tell_how_to_run(result, work)
 
@@ -229,6 +257,7 @@ def _tell_how_to_run(result, work):
     order = "" if info.channel_order == "BGR" else "[..., ::-1]"
     cannot = {"Model API"} if result.contract.model_type != "MaskRCNN" else set()
     cannot |= {"OpenVINO", "OMZ demo"} if info.resize_type != "standard" else set()  # they would stretch the image
+    cannot |= {"OpenVINO", "Model API"} if result.contract.inputs else set()  # one input is sent; height and width are swapped
     for title, command in (
             ("this tool", f"python {work.path / 'eval.py'} --load-weights {result.path} --test-ann-files FILE --test-data-roots "
              "DIR --save-metrics-to metrics.yaml"),

@@ -154,9 +154,8 @@ def _source(file, tensors, asked):
 def _check_conventions(source, meta, cfg, template):
     """Refuse a template whose network would compute something else with the same weights."""
     if cfg.get("conventions") not in source.conventions:
-        fitting = f"mask_rcnn_r50_fpn-{source.conventions[-1]}"
         raise WeightsError(f"{source.title} counts pixels and anchors in its own way, and the network of --template {template} "
-                           f"would find other boxes with its weights; use {fitting}, or the one for its depth (`instseg ls`)")
+                           f"would find other boxes with its weights; use {source.template}, or that of its depth (`instseg ls`)")
     pixels, backbone = cfg.model.data_preprocessor, cfg.model.backbone
     for key, here in (("style", backbone.get("style")), ("mean", pixels.mean), ("std", pixels.std)):
         there = _stated(meta.get("config"), key)

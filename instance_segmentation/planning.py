@@ -86,6 +86,8 @@ class _Sweep:
         from instance_segmentation.ir.limits import read_limits
         self.files, self.folder, self.cfg = files, folder, read_config(work.config)
         model, self.info = read_ir(files[0])
+        if len(model.inputs) > 1:
+            raise ExportError(f"--load-weights {files[0]}: has Segmentoly's two inputs; give an export without --segmentoly")
         self.limits, weights = read_limits(model), (self.info.origin or {}).get("precision", "FP32")
         self.ways = {weights: (files[0], "f32")}  # title → the IR, and OpenVINO's precision hint
         if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

@@ -3,13 +3,10 @@
 import secrets
 from pathlib import Path
 
-from instance_segmentation import __version__
 from instance_segmentation.coco import read_annotations, tiled
 from instance_segmentation.processes import launcher
 from instance_segmentation.report import progress, say, say_data
 from instance_segmentation.starting import SAME_RUN, find_start
-
-NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
 
 
 def prepare(work, *, train_ann_files, train_data_roots, val_ann_files, val_data_roots, classes=None, load_weights=None,
@@ -113,10 +110,10 @@ def _largest_batch(cfg, settings):
 
 def _for_checkpoints(cfg, template, settings, cut):
     """What the run's checkpoints say about it, see `Start.own`."""
-    return dict(template=template.name, classes=list(settings["classes"]), input_size=list(cfg.input_size),
-                start=settings["start"], batch_size=cfg.train_dataloader.batch_size, version=__version__,
-                **{name: settings.get(name) for name in SAME_RUN}, tile=list(cut) if cut else None,
-                config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
+    from instance_segmentation.engine.network import identity
+    return dict(**identity(cfg, settings["classes"], template.name), start=settings["start"],
+                batch_size=cfg.train_dataloader.batch_size, **{name: settings.get(name) for name in SAME_RUN},
+                tile=list(cut) if cut else None)
 
 
 def _describe_device():

@@ -27,6 +27,9 @@ def parser(work_dir=None):
                         help="channel order of the images that will be sent to the model (default: BGR, as OpenCV reads)")
     result.add_argument("--openvino", action="store_true", help="accepted for old scripts; OpenVINO is always written")
     result.add_argument("--onnx", action="store_true", help="also write model.onnx: standard operators, for ONNX Runtime")
+    result.add_argument("--segmentoly", action="store_true",
+                        help="give the IR the two inputs (im_data, im_info) and the outputs (boxes, scores, classes, raw_masks) "
+                        "of Segmentoly's models, for programs that were made for these")
     result.add_argument("--ovms", type=_servable, nargs="?", const="instance_segmentation", metavar="NAME",
                         help="also write ovms/NAME/1/, a repository for OpenVINO Model Server (default name: "
                              "instance_segmentation)")
@@ -36,6 +39,8 @@ def parser(work_dir=None):
     result.add_argument("--parity-images", type=count, default=8, metavar="N",
                         help="how many of these images checkpoint and exported model are compared on (default: 8)")
     add_classes(result, "must equal the weights' classes; leave it out")
+    result.add_argument("--coarse-masks", action="store_true", help="PointRend only: export the coarse masks, without the point "
+                        "head that refines the checkpoint's")
     result.add_argument("--openvino-mo-args", help=argparse.SUPPRESS)
     result.add_argument("--config", help=argparse.SUPPRESS)
     return result

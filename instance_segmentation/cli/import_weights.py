@@ -12,7 +12,7 @@ EXAMPLE = """examples:
   instseg import-weights model_final_f10217.pkl --template mask_rcnn_r50_fpn-detectron2 -o snapshot.pth
   instseg import-weights maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth --template mask_rcnn_r50_fpn-torchvision -o snapshot.pth
 
-Detectron and maskrcnn-benchmark: mask_rcnn_r50_fpn-detectron, mask_rcnn_r101_fpn-detectron. MMDetection 2: the template of the
+Detectron and maskrcnn-benchmark: mask_rcnn_r50_fpn-800x1344, mask_rcnn_r101_fpn-800x1344. MMDetection 2: the template of the
 same network.
 """
 

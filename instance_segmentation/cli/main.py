@@ -22,6 +22,7 @@ VERBS = {
     "demo": "Run a model on images, a video or a camera; show and save what it finds.",
     "predict": "Run a model on a folder or a COCO file; write COCO JSON, counts, pictures, crops.",
     "download": "Fetch models of the Open Model Zoo that the demo runs.",
+    "pretrained": "Fetch every template's published weights, and export them.",
     "plan": "Weigh accuracy against time, and recommend how to run an export.",
     "benchmark": "Time checkpoints and exported models side by side.",
     "check-ir": "Explain any exported model, and say which programs can run it.",

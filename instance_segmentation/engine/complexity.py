@@ -1,7 +1,10 @@
 """Size and complexity of a network, as stated in template.yaml and metrics.yaml."""
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from instance_segmentation.engine.stages import stages_of
 
 
 def size_mp(model):
@@ -25,8 +28,9 @@ def complexity_table(model, size_hw):
         model: A two-stage mmdet detector, an RTMDet-Ins, or a ContractYOLACT, whose masks those add up who read its outputs.
         size_hw: Height and width of the network's input.
     """
-    image = torch.zeros(1, 3, *size_hw, device=next(model.parameters()).device)
-    with torch.no_grad(), FlopCounterMode(display=False, depth=4) as counter:
+    # Shapes are enough to count: nothing is computed
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False, depth=4) as counter:
+        image = torch.zeros(1, 3, *size_hw, device=next(model.parameters()).device)
         if hasattr(model, "roi_head"):
             _run_two_stages(model, image)
         elif hasattr(model, "answer"):
@@ -43,9 +47,7 @@ def _run_rtmdet_ins(model, image):
 
 
 def _run_two_stages(model, image):
-    head = model.roi_head
-    channels = head.bbox_roi_extractor.out_channels
-    box, mask = (extractor.roi_layers[0].output_size for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor))
     model.rpn_head(model.extract_feat(image))
-    head.bbox_head(image.new_zeros(model.test_cfg.rpn.max_per_img, channels, *box))
-    head.mask_head(image.new_zeros(model.test_cfg.rcnn.max_per_img, channels, *mask))
+    for kind, count in (("bbox", model.test_cfg.rpn.max_per_img), ("mask", model.test_cfg.rcnn.max_per_img)):
+        for extractor, shared, head in stages_of(model.roi_head, kind):
+            head(shared(image.new_zeros(count, extractor.out_channels, *extractor.roi_layers[0].output_size)))

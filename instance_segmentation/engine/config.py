@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from instance_segmentation.engine.augmentation import innermost
+from instance_segmentation.engine.iterations import set_iterations
 from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.engine.recipe import set_recipe
 from instance_segmentation.errors import TemplateError
@@ -28,7 +29,7 @@ def read_config(path):
 
 def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, batch_size, val_polygons=None, tiles=False,
                  learning_rate=None, usual_rate=None, usual_batch=None, start=None, num_workers=None, seed=None,
-                 tensorboard_dir=None, overrides=None, processes=1, **recipe):
+                 tensorboard_dir=None, overrides=None, processes=1, iterations=None, **recipe):
     """Fill in one training run; `cfg` itself stays as it is.
 
     Args:
@@ -49,6 +50,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         tensorboard_dir: Folder of TensorBoard events; beside the run's log when None.
         overrides: Dotted key → value, from `--cfg-options`; every key must exist.
         processes: That train together, each with batches of `batch_size`.
+        iterations: The schedule in iterations, arguments of `set_iterations`, instead of `epochs`.
         recipe: Arguments of `set_recipe`.
 
     Raises:
@@ -77,7 +79,10 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     cfg.randomness = dict(seed=seed)
     apply_overrides(cfg, overrides or {})
     passes = cfg.train_dataloader.dataset.get("times", 1)
-    set_schedule(cfg, epochs, iterations=math.ceil(images * passes / processes / cfg.train_dataloader.batch_size))
+    if iterations:
+        set_iterations(cfg, processes=processes, **iterations)
+    else:
+        set_schedule(cfg, epochs, iterations=math.ceil(images * passes / processes / cfg.train_dataloader.batch_size))
     for backend in cfg.visualizer.vis_backends:
         if backend.type == "TensorboardVisBackend" and tensorboard_dir:
             backend.save_dir = str(tensorboard_dir)

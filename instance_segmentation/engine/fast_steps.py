@@ -76,7 +76,7 @@ def multiplies_bfloat16(device):
 
 def is_from_mmcv(module):
     """Whether mmcv's compiled code computes a layer (RoIAlign, deformable convolutions): without bfloat16 and channels last."""
-    return type(module).__module__.startswith("mmcv.ops.")
+    return any(kind.__module__.startswith("mmcv.ops.") for kind in type(module).__mro__)
 
 
 def in_usual_order(layer, inputs):

@@ -29,6 +29,7 @@ class Source:
         title: Its name.
         mark: Pattern of a tensor's name that only its files have.
         conventions: Values of `conventions` in the model.py of templates that compute with its weights; None: there is none.
+        template: One of these.
         table: Its names, see `foreign_names`.
         background_first: Row 0 of classification, of box regression and of masks is the background. mmdet: the last row of
             classification, none in the others.
@@ -38,17 +39,22 @@ class Source:
     title: str
     mark: str
     conventions: tuple
+    template: str
     table: list | None
     background_first: bool = False
     epsilon: float = EPSILON
 
 
+BASELINE = "mask_rcnn_r50_fpn-800x1344"
 SOURCES = {  # Detectron's BatchNorm is one scale and shift; maskrcnn-benchmark divides by the deviation as it is
-    "detectron": Source("Detectron", "res_conv1_bn_s", ("detectron",), DETECTRON, True, 0.0),
-    "maskrcnn-benchmark": Source("maskrcnn-benchmark", r"backbone\.body\.stem\..+", ("detectron",), BENCHMARK, True, 0.0),
-    "detectron2": Source("Detectron2", r"backbone\.bottom_up\..+", ("detectron2",), DETECTRON2),
-    "torchvision": Source("torchvision", r"backbone\.body\.conv1\.weight", ("torchvision",), TORCHVISION, True),
-    "mmdet": Source("MMDetection 2", r"backbone\.(?:conv1|layers|features|stem)\..+", (None, "detectron2"), None),
+    "detectron": Source("Detectron", "res_conv1_bn_s", ("detectron",), BASELINE, DETECTRON, True, 0.0),
+    "maskrcnn-benchmark": Source("maskrcnn-benchmark", r"backbone\.body\.stem\..+", ("detectron",), BASELINE, BENCHMARK,
+                                 True, 0.0),
+    "detectron2": Source("Detectron2", r"backbone\.bottom_up\..+", ("detectron2",), "mask_rcnn_r50_fpn-detectron2", DETECTRON2),
+    "torchvision": Source("torchvision", r"backbone\.body\.conv1\.weight", ("torchvision",), "mask_rcnn_r50_fpn-torchvision",
+                          TORCHVISION, True),
+    "mmdet": Source("MMDetection 2", r"backbone\.(?:conv1|layers|features|stem)\..+", (None, "detectron2"),
+                    "mask_rcnn_r50_fpn-detectron2", None),
 }
 
 

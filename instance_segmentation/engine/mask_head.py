@@ -39,6 +39,8 @@ class BoxMaskHead(FCNMaskHead):
             masks = masks if activate_map else masks.sigmoid()
             results.masks = paste_rles(results.bboxes.float().cpu().numpy(), masks.float().cpu().numpy(), size_hw,
                                        rcnn_test_cfg.mask_thr_binary)
+            # only now, because masks fill their boxes, parts of which may lie in what was padded
+            results.bboxes = results.bboxes.clamp(min=0).minimum(results.bboxes.new_tensor(size_hw[::-1] * 2))
         return results_list
 
 

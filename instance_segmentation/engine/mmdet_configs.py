@@ -10,6 +10,7 @@ from instance_segmentation.engine.config import dicts_in, set_input_size
 from instance_segmentation.errors import DownloadError, TemplateError
 from instance_segmentation.templates.weights import cache_dir
 
+OURS = dict(FCNMaskHead="BoxMaskHead", CoarseMaskHead="BoxCoarseMaskHead", PointRendRoIHead="LeanPointRendRoIHead")
 PLAIN = "mask-rcnn_r50_fpn_1x_coco"  # whose data, schedule and runtime a template's network gets in `as_mmdet`
 
 
@@ -48,8 +49,8 @@ def adopt(theirs, ours):
     """
     model = theirs.model
     for part in list(dicts_in(model)):
-        if part.get("type") == "FCNMaskHead":
-            part["type"] = "BoxMaskHead"
+        if part.get("type") in OURS:
+            part["type"] = OURS[part["type"]]
         if isinstance(part.get("init_cfg"), dict) and part["init_cfg"]["type"] == "Pretrained":
             del part["init_cfg"]  # would be downloaded, and then be replaced by the checkpoint
     model.get("data_preprocessor", {}).pop("batch_augments", None)  # pads to the size of their training images
@@ -87,11 +88,12 @@ def as_mmdet(ours, base):
     model = base.model = ours.model
     for part in dicts_in(model):
         kind = MODELS.get(part["type"]) if isinstance(part.get("type"), str) else None
-        if kind and kind.__module__.startswith("instance_segmentation."):
+        # "DCN" is mmdet's name, too
+        if kind and kind.__module__.startswith("instance_segmentation.") and kind.__name__ == part["type"]:
             if part is model:
                 raise TemplateError(f"--vanilla: {kind.__name__} is this tool's and unknown to mmdet; leave --vanilla out, or "
                                     "take one of mmdet's configurations for --model")
-            theirs = kind.__mro__[1]
+            theirs = next(base for base in kind.__mro__ if not base.__module__.startswith("instance_segmentation."))
             for name in signature(kind).parameters.keys() - signature(theirs).parameters.keys():
                 part.pop(name, None)
             part["type"] = theirs.__name__

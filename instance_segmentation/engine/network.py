@@ -1,9 +1,13 @@
 """Build a network from a config and a checkpoint."""
 
+from instance_segmentation import __version__
 from instance_segmentation.engine import register
 from instance_segmentation.engine.checkpoint import classes_of, load_state, read_checkpoint
 from instance_segmentation.engine.config import Config, read_config, set_classes
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.writing import replacing
+
+NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
 
 
 def load_network(weights, *, config=None, device="cpu", trust=False):
@@ -51,3 +55,17 @@ def build_network(cfg, classes):
     model.cfg, model.dataset_meta, model.input_size = cfg, dict(classes=tuple(classes)), tuple(cfg.input_size)
     model.resize_type, model.pad_value = cfg.get("resize_type", "standard"), cfg.get("pad_value", 0)
     return model
+
+
+def identity(cfg, classes, template):
+    """What every checkpoint of ours says about its network, under `instseg` in its meta."""
+    return dict(template=template, classes=list(classes), input_size=list(cfg.input_size), version=__version__,
+                config={key: value for key, value in cfg.to_dict().items() if key in NETWORK_KEYS})
+
+
+def save_network(model, path, template="", **facts):
+    """Write a network as a checkpoint that knows its config, classes and `facts`; whole or not at all."""
+    import torch
+    own = identity(model.cfg, model.dataset_meta["classes"], template) | facts
+    with replacing(path) as temporary:
+        torch.save(dict(meta=dict(instseg=own), state_dict=model.state_dict()), temporary)

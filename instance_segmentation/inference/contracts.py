@@ -126,7 +126,9 @@ MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX (told by ranks: labels
                      dict(labels=1, boxes=2, masks=3), _mask_rcnn, by_rank=True)
 BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(labels=2, boxes=3, masks=4), _mask_rcnn, by_rank=True)
 SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
-                      dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1))
+                      dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1),
+                      gives="boxes [N, 4] x1 y1 x2 y2 in input pixels, scores [N], classes [N] from 1, raw_masks [N, classes + "
+                      "1, m, m] inside the box, the background's first")
 YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolact, model_type="YOLACT",
                   classes_of=("conf", 2), gives="of P anchors boxes [1, P, 4] (x1 y1 x2 y2 as shares of the input), conf [1, P, "
                   "classes + 1] with the background first, mask [1, P, k]; proto [1, h, w, k]. NMS and masks are the reader's")

@@ -101,10 +101,20 @@ class Detector:
         """
         net, placement = self.resize(image_bgr)
         tensor = np.ascontiguousarray((net[..., ::-1] if self.rgb else net).transpose(2, 0, 1))[None]
+        return self.inputs(tensor, image_bgr.shape[:2], placement.scale_xy), placement
+
+    def inputs(self, tensor, size_hw, scale_xy):
+        """What the network takes: the tensor [1, 3, h, w], and by name what else it wants to know.
+
+        Args:
+            tensor: The resized image.
+            size_hw: Height and width of the image in pixels.
+            scale_xy: Network pixels per image pixel.
+        """
         if self.contract.inputs is None:
-            return tensor, placement
-        inner = np.multiply(image_bgr.shape[:2], placement.scale_xy[::-1])
-        return dict(im_data=tensor, im_info=np.float32([[*inner.round(), 1]])), placement
+            return tensor
+        inner = np.multiply(size_hw, scale_xy[::-1])
+        return dict(zip(self.contract.inputs, (tensor, np.float32([[*inner.round(), 1]])), strict=True))
 
     def read(self, outputs, placement, size_hw):
         """Read the network's outputs for an image.

@@ -5,6 +5,7 @@ import warnings
 import openvino as ov
 import torch
 from openvino import opset13 as op
+from openvino.frontend.pytorch import ConversionExtension
 from torch import nn
 from torch.nn import functional
 
@@ -36,6 +37,19 @@ class Pixels(nn.Module):
         return image
 
 
+def _deformable_convolution(node):
+    """`engine.deform_conv.deformed` as OpenVINO's operation."""
+    x, offset, weight, mask = (node.get_input(index) for index in range(4))
+    stride, padding, dilation, groups, offset_groups = (node.get_values_from_const_input(index) for index in range(4, 9))
+    return op.deformable_convolution(
+        x, offset, weight, stride, padding, padding, dilation, group=groups, deformable_group=offset_groups,
+        mask=None if mask.get_element_type() == ov.Type.dynamic else mask,  # torch's None has no type
+        bilinear_interpolation_pad=True).outputs()  # zeros outside the map, as mmcv has them
+
+
+DEFORMED = ConversionExtension("instseg::deform_conv2d", _deformable_convolution)
+
+
 def convert(module, *examples):
     """Convert a module to an ov.Model whose inputs take any number of rows where the example has several.
 
@@ -51,7 +65,7 @@ def convert(module, *examples):
         # the tracer looks at every property of every module, mmdet's deprecated ones included
         warnings.filterwarnings("ignore", "DeprecationWarning", UserWarning)
         traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # the check runs the network twice more
-        return ov.convert_model(traced, example_input=examples, input=shapes)
+        return ov.convert_model(traced, example_input=examples, input=shapes, extension=[DEFORMED])
 
 
 def feed(model, *sources):
@@ -70,13 +84,14 @@ def outputs_of(model):
 def finish(trunk, name, **outputs):
     """The ov.Model `name` with the image input of the converted `trunk` and these outputs, all of them named."""
     (image,) = trunk.get_parameters()
-    image.set_friendly_name("image")
-    image.output(0).set_names({"image"})
+    return join(dict(image=image), name, outputs)
+
+
+def join(inputs, name, outputs):
+    """The ov.Model `name`; inputs (name → parameter, the image first) and outputs (name → node) get their names."""
+    image, results = next(iter(inputs.values())), [op.result(node) for node in outputs.values()]
     image.set_layout(ov.Layout("NCHW"))
-    results = []
-    for output, node in outputs.items():
-        result = op.result(node)
-        result.set_friendly_name(output)
-        result.output(0).set_names({output})
-        results.append(result)
-    return ov.Model(results, [image], name)
+    for port, node in [*inputs.items(), *zip(outputs, results, strict=True)]:
+        node.set_friendly_name(port)
+        node.output(0).set_names({port})
+    return ov.Model(results, list(inputs.values()), name)

@@ -67,7 +67,7 @@ class ExportedDetector(BaseModel):
         if mode != "predict":
             raise NotImplementedError(f"an exported model can only predict, not '{mode}'")
         for image, sample in zip(inputs, data_samples, strict=True):
-            sample.pred_instances = self.in_image(self.compiled(self.as_input(image)), sample.metainfo)
+            sample.pred_instances = self.in_image(self.compiled(self.as_input(image, sample.metainfo)), sample.metainfo)
         return data_samples
 
     def stream(self, batches):
@@ -88,12 +88,13 @@ class ExportedDetector(BaseModel):
     def _images(self, batches):
         for batch in batches:
             for index, image in enumerate(batch["inputs"]):
-                yield (batch, index), self.as_input(image)
+                yield (batch, index), self.as_input(image, batch["data_samples"][index].metainfo)
 
-    def as_input(self, image):
-        """The graph's input [1, 3, H, W] from the pipeline's image [3, H, W] BGR."""
+    def as_input(self, image, meta):
+        """The graph's input [1, 3, H, W], or inputs by name, from the pipeline's image [3, H, W] BGR and what is known of it."""
         image = image.cpu().numpy().astype(np.float32)
-        return np.ascontiguousarray(image[::-1] if self.info.channel_order == "RGB" else image)[None]
+        tensor = np.ascontiguousarray(image[::-1] if self.info.channel_order == "RGB" else image)[None]
+        return self.reader.inputs(tensor, meta["ori_shape"][:2], meta["scale_factor"])
 
     def in_image(self, found, meta):
         """The graph's outputs for one image as InstanceData in pixels of the original image."""

@@ -42,7 +42,7 @@ class ExportResult:
 
 
 def export_ir(weights, output_dir, *, network=None, config=None, template="", fp16=False, channel_order="BGR", samples=(),
-              parity_images=8, tolerance=None, trust=False, judge=None):
+              parity_images=8, tolerance=None, trust=False, judge=None, two_inputs=False):
     """Export a checkpoint.
 
     Args:
@@ -60,6 +60,7 @@ def export_ir(weights, output_dir, *, network=None, config=None, template="", fp
         trust: Unpickle arbitrary objects of the checkpoint.
         judge: Called with the .xml that passed the gate; returns what the model shall say about itself besides, as fields of
             IrInfo.
+        two_inputs: Write Segmentoly's model, see `segmentoly.build_ir`.
 
     Returns:
         An ExportResult.
@@ -70,20 +71,21 @@ def export_ir(weights, output_dir, *, network=None, config=None, template="", fp
     """
     model = network or load_network(weights, config=config, trust=trust)
     return write_ir(model, output_dir, origin=origin_of(weights, "FP16" if fp16 else "FP32"), template=template, fp16=fp16,
-                    channel_order=channel_order, samples=spread(samples, parity_images), tolerance=tolerance, judge=judge)
+                    channel_order=channel_order, samples=spread(samples, parity_images), tolerance=tolerance, judge=judge,
+                    two_inputs=two_inputs)
 
 
 def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_order="BGR", samples=(), tolerance=None,
-             judge=None):
+             judge=None, two_inputs=False):
     """Export a network in memory; see `export_ir`."""
-    info = describe(model, origin, template, channel_order)
+    info, contract = describe(model, origin, template, channel_order), family_of(model, two_inputs).CONTRACT
     with beside(output_dir) as folder:  # first: a folder that cannot be written must not cost a minute
-        graph = build_ir(model, channel_order)
-        set_rt_info(graph, rt_info(info, thresholds_of(model).iou, family_of(model).CONTRACT.model_type))
+        graph = build_ir(model, channel_order, two_inputs)
+        set_rt_info(graph, rt_info(info, thresholds_of(model).iou, contract.model_type))
         ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
         written, info = read_ir(folder / "model.xml")
         tolerance = tolerance or (parity.FP16_TOLERANCE if fp16 else parity.Tolerance())
-        found = parity.compare(model, written, samples, channel_order, tolerance)
+        found = parity.compare(model, written, samples, channel_order, tolerance, two_inputs)
         found.check(tolerance)
         del written  # it holds model.bin open
         if judge:
@@ -96,7 +98,7 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
-    return ExportResult(xml, info, found, family_of(model).CONTRACT, size / 1e6)
+    return ExportResult(xml, info, found, contract, size / 1e6)
 
 
 def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=(), facts=None):
@@ -115,7 +117,8 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         ExportError: As of `export_ir`.
         MissingExtraError: The packages for ONNX are not installed.
     """
-    from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata, stage_names
+    from instance_segmentation.ir.mask_rcnn import stage_names
+    from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata
     from instance_segmentation.ir.onnx_session import read_onnx
     info, output = replace(describe(model, origin, template, channel_order), **(facts or {})), Path(output)
     with beside(output.parent) as folder:

@@ -1,4 +1,4 @@
-"""mmdet's two-stage Mask R-CNN as one OpenVINO graph, built without ONNX.
+"""mmdet's two-stage Mask R-CNN, and Cascade Mask R-CNN, as one OpenVINO graph, built without ONNX.
 
 Every number (strides, anchors, deviations, thresholds, counts) is read from the network itself. Each step names the
 mmdet function it stands for; the parity gate holds the two together.
@@ -6,55 +6,77 @@ mmdet function it stands for; the parity gate holds the two together.
 
 import numpy as np
 import torch
+from mmcv.ops import SimpleRoIAlign
 from openvino import opset13 as op
 
+from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
 from instance_segmentation.ir.conversion import convert, feed, finish, outputs_of
-from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
+from instance_segmentation.ir.heads import BoxHead, PointSamples, Trunk, mask_head
 from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take, where
 
-# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals (PROPOSALS), and before NMS the
-# boxes [C, K, 4] and scores [C, K] (CANDIDATE_SCORES) of every class and proposal
-RPN_SCORES, RPN_DELTAS, CANDIDATE_BOXES = "rpn_scores_{}", "rpn_deltas_{}", "candidate_boxes"
+# Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals (PROPOSALS), what each further
+# stage of a cascade takes for them, and before NMS the boxes [C, K, 4] and scores [C, K] (CANDIDATE_SCORES) of every class and
+# proposal
+RPN_SCORES, RPN_DELTAS, REGIONS, CANDIDATE_BOXES = "rpn_scores_{}", "rpn_deltas_{}", "regions_{}", "candidate_boxes"
 LOG_RATIO = float(abs(np.log(16 / 1000)))  # wh_ratio_clip of mmdet's delta2bbox: boxes grow or shrink 62.5 times at most
 
 
 def build_ir(model, channel_order="BGR"):
-    """Build the graph of a checked MaskRCNN.
+    """Build the graph of a checked detector.
 
     Returns:
         An ov.Model with these outputs, N ≤ max_per_img, possibly 0: `boxes` [N, 5] x1 y1 x2 y2 in pixels of the input and
         score, `labels` [N] i64, 0-based, `masks` [N, m, m] probabilities of the label's mask inside the box.
     """
+    extent = const([[*model.input_size, 1]], np.float32)
+    trunk, features, boxes, labels = find_boxes(model, channel_order, extent)
+    masks = masks_of(model, features, columns(boxes, 0, 4), labels)
+    return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
+
+
+def find_boxes(model, channel_order, extent):
+    """Everything but the masks.
+
+    Args:
+        model, channel_order: As of `build_ir`.
+        extent: [1, 3], height and width in pixels of what the image covers of the input, from the top left corner, and 1;
+            boxes are clipped to it (mmdet's `img_shape`).
+
+    Returns:
+        The converted Trunk, feature maps, and as of `detect` boxes [N, 5] and labels [N].
+    """
     trunk = convert(Trunk(model, reverse=channel_order == "RGB"), torch.rand(1, 3, *model.input_size))
     levels = len(model.rpn_head.prior_generator.strides)
     outputs = outputs_of(trunk)
     features, scores, deltas = outputs[:-2 * levels], outputs[-2 * levels:-levels], outputs[-levels:]
-    rois = propose(model, scores, deltas)
-    box_head = convert(BoxHead(model), _example(model, "bbox"))
-    probabilities, box_deltas = feed(box_head, roi_features(model, "bbox", features, rois))
-    boxes, labels = detect(model, rois, probabilities, box_deltas)
-    corners = columns(boxes, 0, 4)
-    mask_head = convert(MaskHead(model), _example(model, "mask"), torch.zeros(4, dtype=torch.int64))
-    (masks,) = feed(mask_head, roi_features(model, "mask", features, corners), labels)
-    return finish(trunk, "mask_rcnn", boxes=boxes, labels=labels, masks=masks)
+    rois = propose(model, scores, deltas, extent)
+    return trunk, features, *detect(model, *classify(model, features, rois, extent), extent)
 
 
-def propose(model, scores, deltas):
+def stage_names(model):
+    """Names of the nodes that the parity gate looks at, in the order of `parity_mask_rcnn.Stages`."""
+    levels, heads = range(len(model.rpn_head.prior_generator.strides)), len(stages_of(model.roi_head, "bbox"))
+    return [*map(RPN_SCORES.format, levels), *map(RPN_DELTAS.format, levels), PROPOSALS, *map(REGIONS.format, range(1, heads)),
+            CANDIDATE_BOXES, CANDIDATE_SCORES]
+
+
+def propose(model, scores, deltas, extent):
     """Region proposals [K, 4] in input pixels, best first (RPNHead._predict_by_feat_single).
 
     Args:
         model: The detector.
         scores: Per level, objectness [1, A, h, w].
         deltas: Per level, box deltas [1, 4A, h, w].
+        extent: As of `find_boxes`.
     """
     head, config = model.rpn_head, model.test_cfg.rpn
     anchors = head.prior_generator.grid_priors([tuple(score.get_shape()[2:]) for score in scores], device="cpu")
     for index, (score, delta) in enumerate(zip(scores, deltas, strict=True)):
         score.get_node().set_friendly_name(RPN_SCORES.format(index))
         delta.get_node().set_friendly_name(RPN_DELTAS.format(index))
-    levels = [_propose_level(model, *level) for level in zip(scores, deltas, anchors, strict=True)]
+    levels = [_propose_level(model, *level, extent) for level in zip(scores, deltas, anchors, strict=True)]
     rois, objectness = (op.concat([level[index] for level in levels], 0) for index in (0, 1))
     if config.get("min_bbox_size", -1) >= 0:
         # GenerateProposals only zeroes the score of small boxes; mmdet drops them. None suppresses another in its NMS
@@ -67,9 +89,9 @@ def propose(model, scores, deltas):
     return rois.output(0)
 
 
-def _propose_level(model, scores, deltas, anchors):
+def _propose_level(model, scores, deltas, anchors, extent):
     """One level's proposals and scores after NMS: outputs [K, 4] and [K]."""
-    coder, config, (height, width) = model.rpn_head.bbox_coder, model.test_cfg.rpn, model.input_size
+    coder, config = model.rpn_head.bbox_coder, model.test_cfg.rpn
     _, per_cell, rows, columns = scores.get_shape()
     deltas = op.add(op.multiply(deltas, _per_anchor(coder.stds, per_cell)), _per_anchor(coder.means, per_cell))
     # GenerateProposals caps how much a box grows, like mmdet, but not how much it shrinks
@@ -78,13 +100,55 @@ def _propose_level(model, scores, deltas, anchors):
     count = per_cell * rows * columns
     count = min(count, config.nms_pre) if config.get("nms_pre", -1) > 0 else count
     proposals = op.generate_proposals(
-        const([[height, width, 1.0]], np.float32), const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas,
-        scores, min_size=0.0, nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count,
-        normalized=True)
+        extent, const(anchors.numpy().reshape(rows, columns, per_cell, 4)), deltas, scores, min_size=0.0,
+        nms_threshold=config.nms.iou_threshold, pre_nms_count=count, post_nms_count=count, normalized=True)
     return proposals.output(0), proposals.output(1)
 
 
-def roi_features(model, head, features, boxes):
+def classify(model, features, rois, extent):
+    """Run the box head, or those of a cascade one after the other (CascadeRoIHead._refine_roi).
+
+    Args:
+        model: The detector.
+        features: Feature maps.
+        rois: Proposals [K, 4].
+        extent: As of `find_boxes`.
+
+    Returns:
+        The regions that the last head saw [K, 4], probabilities [K, classes + 1] of all heads' mean logits, background last, and
+        the last head's box deltas.
+    """
+    logits, heads = [], stages_of(model.roi_head, "bbox")
+    for index, stage in enumerate(heads, 1):
+        own, deltas = feed(convert(BoxHead(stage), example(stage)), roi_features(stage.extractor, features, rois))
+        logits.append(own)
+        if index < len(heads):
+            refined = op.squeeze(decode(stage.head, extent, rois, deltas), const([0]))
+            refined.set_friendly_name(REGIONS.format(index))
+            rois = refined.output(0)
+    return rois, op.softmax(mean(logits), 1).output(0), deltas
+
+
+def masks_of(model, features, boxes, labels):
+    """Probabilities [N, m, m] of boxes [N, 4] and labels [N]: of a cascade, the mean of all its heads'."""
+    found = []
+    for stage in stages_of(model.roi_head, "mask"):
+        head = convert(mask_head(stage), example(stage), torch.zeros(4, dtype=torch.int64))
+        found += feed(head, roi_features(stage.extractor, features, boxes), labels)
+    return mean(found)
+
+
+def mean(values):
+    """Mean of several nodes' values."""
+    if len(values) == 1:
+        return values[0]
+    total = values[0]
+    for value in values[1:]:
+        total = op.add(total, value)
+    return op.divide(total, const(len(values), np.float32)).output(0)
+
+
+def roi_features(extractor, features, boxes):
     """Features [N, C, s, s] of boxes [N, 4] in input pixels (SingleRoIExtractor.forward with mmcv's RoIAlign).
 
     Each box is read from one level, chosen by its size, by an InclusiveRoIExtractor up to its last pixel's coordinate. The boxes
@@ -92,14 +156,15 @@ def roi_features(model, head, features, boxes):
     ExperimentalDetectronROIFeatureExtractor does this, but it knows no other size rule than Detectron's, and on CPU runs as slow
     reference code.)
     """
-    extractor = getattr(model.roi_head, f"{head}_roi_extractor")
+    left_out = getattr(extractor, "left_out", None)
+    rois = op.subtract(boxes, const([left_out], np.float32)) if left_out else boxes
+    if len(extractor.roi_layers) == 1:
+        return _align(extractor.roi_layers[0], features[0], rois).output(0)
     levels = roi_levels(boxes, extractor)
-    if left_out := getattr(extractor, "left_out", None):
-        boxes = op.subtract(boxes, const([left_out], np.float32))
     parts, places = [], []
     for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features, strict=False)):
         here = where(op.equal(levels, const(index)))
-        parts.append(_align(layer, feature, take(boxes, here)))
+        parts.append(_align(layer, feature, take(rois, here)))
         places.append(here)
     order = op.concat(places, 0)  # order[i] is the box whose features are row i
     count = op.shape_of(order, "i64")
@@ -118,27 +183,32 @@ def roi_levels(boxes, extractor):
 
 
 def _align(layer, feature, boxes):
+    if isinstance(layer, SimpleRoIAlign):
+        (crops,) = feed(convert(PointSamples(layer), torch.rand(*feature.get_shape()), torch.rand(4, 4)), feature, boxes)
+        return crops.get_node()
     height, width = layer.output_size
     batch = op.broadcast(const(0), op.gather(op.shape_of(boxes, "i64"), const([0]), const(0)))
     return op.roi_align(feature, boxes, batch, height, width, int(layer.sampling_ratio), float(layer.spatial_scale), "avg",
                         "half_pixel_for_nn" if layer.aligned else "asymmetric")
 
 
-def detect(model, rois, probabilities, deltas):
+def detect(model, rois, probabilities, deltas, extent):
     """Detections above the threshold after NMS per class (BBoxHead._predict_by_feat_single, multiclass_nms).
 
     Args:
         model: The detector.
-        rois: Proposals [K, 4].
+        rois: Regions [K, 4].
         probabilities: [K, classes + 1], background last.
         deltas: [K, 4 · classes], or [K, 4] when regression is class-agnostic.
+        extent: As of `find_boxes`.
 
     Returns:
         Boxes with score [N, 5] and labels [N] i64, by descending score.
     """
-    classes, config = model.roi_head.bbox_head.num_classes, model.test_cfg.rcnn
-    boxes, scores = decode(model, rois, deltas), op.transpose(columns(probabilities, 0, classes), const([1, 0]))
-    if model.roi_head.bbox_head.reg_class_agnostic:
+    head, config = stages_of(model.roi_head, "bbox")[-1].head, model.test_cfg.rcnn
+    classes, boxes = head.num_classes, decode(head, extent, rois, deltas)
+    scores = op.transpose(columns(probabilities, 0, classes), const([1, 0]))
+    if head.reg_class_agnostic:
         shape = op.concat([const([classes]), op.gather(op.shape_of(boxes, "i64"), const([1, 2]), const(0))], 0)
         boxes = op.broadcast(boxes, shape)
     boxes.set_friendly_name(CANDIDATE_BOXES)
@@ -167,9 +237,9 @@ def _set_apart(boxes, scores, threshold):
     return op.add(boxes, op.reshape(shift, const([-1, 1, 1]), False))
 
 
-def decode(model, rois, deltas):
-    """Boxes [classes or 1, K, 4] of proposals and deltas, clipped to the input (delta2bbox)."""
-    head, (height, width) = model.roi_head.bbox_head, model.input_size
+def decode(head, extent, rois, deltas):
+    """Boxes [classes or 1, K, 4] of regions and a box head's deltas, clipped to the extent (delta2bbox)."""
+    height, width = (columns(extent, axis, axis + 1) for axis in (0, 1))
     coder, classes = head.bbox_coder, 1 if head.reg_class_agnostic else head.num_classes
     deltas = op.reshape(deltas, const([0, classes, 4]), True)
     deltas = op.add(op.multiply(deltas, const(coder.stds, np.float32)), const(coder.means, np.float32))
@@ -185,13 +255,12 @@ def _decode_axis(low, high, shift, log_scale, limit):
     half, size = const(0.5, np.float32), op.subtract(high, low)
     centre = op.add(op.multiply(op.add(low, high), half), op.multiply(size, shift))
     reach = op.multiply(op.multiply(size, op.exp(op.clamp(log_scale, -LOG_RATIO, LOG_RATIO))), half)
-    return op.clamp(op.subtract(centre, reach), 0, limit), op.clamp(op.add(centre, reach), 0, limit)
+    return [op.minimum(op.relu(end), limit) for end in (op.subtract(centre, reach), op.add(centre, reach))]
 
 
-def _example(model, head):
-    """RoI features [4, C, s, s] to trace a head with."""
-    extractor = getattr(model.roi_head, f"{head}_roi_extractor")
-    return torch.rand(4, extractor.out_channels, *extractor.roi_layers[0].output_size)
+def example(stage):
+    """RoI features [4, C, s, s] to trace a stage's head with."""
+    return torch.rand(4, stage.extractor.out_channels, *stage.extractor.roi_layers[0].output_size)
 
 
 def _per_anchor(values, per_cell):

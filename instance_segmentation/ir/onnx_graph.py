@@ -1,4 +1,4 @@
-"""mmdet's two-stage Mask R-CNN as ONNX of standard operators, which plain ONNX Runtime runs.
+"""mmdet's two-stage Mask R-CNN, and Cascade Mask R-CNN, as ONNX of standard operators, which plain ONNX Runtime runs.
 
 The same computation as in `mask_rcnn.py`, written in torch and traced. The two operators that torch has no counterpart of,
 NonMaxSuppression and RoiAlign, are traced through functions that name them.
@@ -11,11 +11,11 @@ import torch
 from mmcv.ops import RoIAlign, nms
 from torch import nn
 
+from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.errors import MissingExtraError
 from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
 from instance_segmentation.ir.info import ONNX_PREFIX
-from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.ir.mask_rcnn import stage_names
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17
@@ -25,7 +25,7 @@ def build_onnx(model, channel_order="BGR"):
     """Trace a detector.
 
     Args:
-        model: mmdet MaskRCNN in eval mode with `input_size` (h, w).
+        model: mmdet MaskRCNN or CascadeRCNN in eval mode with `input_size` (h, w).
         channel_order: Order of the channels that clients will send, `BGR` or `RGB`.
 
     Returns:
@@ -62,12 +62,6 @@ def set_metadata(proto, entries):
     onnx.helper.set_model_props(proto, {f"{ONNX_PREFIX}{key}": text for key, text in entries.items()})
 
 
-def stage_names(model):
-    """Names of the intermediate results, in the order of `parity_mask_rcnn.Stages`."""
-    levels = range(len(model.rpn_head.prior_generator.strides))
-    return [*map(RPN_SCORES.format, levels), *map(RPN_DELTAS.format, levels), PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES]
-
-
 def _example(model):
     """An image on which everything happens, so that nothing is traced on empty tensors."""
     generator = torch.Generator().manual_seed(0)
@@ -80,19 +74,35 @@ class OnnxMaskRCNN(nn.Module):
     def __init__(self, model, channel_order):
         super().__init__()
         self.model, self.trunk = model, Trunk(model, reverse=channel_order == "RGB", lean=False)
-        self.box_head, self.mask_head, self.sigmoid = BoxHead(model), MaskHead(model), ExactSigmoid()
+        self.boxes, self.masks = (stages_of(model.roi_head, kind) for kind in ("bbox", "mask"))
+        self.box_heads, self.mask_heads = nn.ModuleList(map(BoxHead, self.boxes)), nn.ModuleList(map(MaskHead, self.masks))
+        self.sigmoid = ExactSigmoid()
         height, width = model.input_size
         self.register_buffer("limits", torch.tensor([width, height, width, height], dtype=torch.float32))
 
     def forward(self, image):
         """Image [1, 3, H, W] → boxes [N, 5], labels [N], masks [N, m, m], then the stages."""
         features, logits, deltas = self.trunk.maps(image)
-        rois = self.propose(logits, deltas)
-        probabilities, box_deltas = self.box_head(self.roi_features("bbox", features, rois))
-        boxes, scores = self.decode(rois, box_deltas), probabilities[:, :-1].t()
+        regions, boxes, scores = self.classify(features, self.propose(logits, deltas))
         found, labels = self.detect(boxes, scores)
-        masks = self.mask_head(self.roi_features("mask", features, found[:, :4]), labels)
-        return found, labels, masks, *logits, *deltas, rois, boxes, scores
+        masks = [head(self.roi_features(stage.extractor, features, found[:, :4]), labels)
+                 for stage, head in zip(self.masks, self.mask_heads, strict=True)]
+        return found, labels, sum(masks) / len(masks), *logits, *deltas, *regions, boxes, scores
+
+    def classify(self, features, rois):
+        """Run the box head, or those of a cascade one after the other (CascadeRoIHead._refine_roi).
+
+        Returns:
+            What each head saw [K, 4], and the last head's boxes and all heads' scores, as `detect` takes them.
+        """
+        regions, logits = [rois], []
+        for stage, head in zip(self.boxes, self.box_heads, strict=True):
+            own, deltas = head(self.roi_features(stage.extractor, features, regions[-1]))
+            logits.append(own)
+            boxes = self.decode(stage.head, regions[-1], deltas)
+            if len(logits) < len(self.boxes):
+                regions.append(boxes[0])
+        return regions, boxes, (sum(logits) / len(logits)).softmax(-1)[:, :-1].t()
 
     def propose(self, logits, deltas):
         """Region proposals [K, 4] in input pixels, best first (RPNHead._predict_by_feat_single)."""
@@ -127,9 +137,8 @@ class OnnxMaskRCNN(nn.Module):
         """Boxes (…, 4) cut at the input's border."""
         return torch.minimum(boxes.clamp(min=0), self.limits)
 
-    def roi_features(self, head, features, boxes):
+    def roi_features(self, extractor, features, boxes):
         """Features [N, C, s, s] of boxes [N, 4] in input pixels, each from the level that fits its size."""
-        extractor = getattr(self.model.roi_head, f"{head}_roi_extractor")
         if left_out := getattr(extractor, "left_out", None):
             boxes = boxes - boxes.new_tensor(left_out)
         rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
@@ -141,9 +150,8 @@ class OnnxMaskRCNN(nn.Module):
             places.append(here)
         return torch.cat(parts)[torch.cat(places).argsort()]
 
-    def decode(self, rois, deltas):
-        """Boxes [classes, K, 4] of proposals and deltas, clipped to the input."""
-        head = self.model.roi_head.bbox_head
+    def decode(self, head, rois, deltas):
+        """Boxes [classes, K, 4] of regions and a box head's deltas, clipped to the input."""
         boxes = self._clip(head.bbox_coder.decode(rois, deltas).reshape(-1, deltas.shape[1] // 4, 4)).transpose(0, 1)
         return boxes.expand(head.num_classes, -1, -1) if head.reg_class_agnostic else boxes
 

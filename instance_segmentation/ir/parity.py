@@ -116,7 +116,7 @@ class Parity:
                               "\nNothing was written. Please report this with the checkpoint's model.py.")
 
 
-def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tolerance()):
+def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tolerance(), two_inputs=False):
     """Run the checkpoint's network and the graph on the same images.
 
     Args:
@@ -125,18 +125,19 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
         image_files: The user's images; without any, three images of seeded noise stand in. A black image always follows.
         channel_order: What the graph expects, `BGR` or `RGB`.
         tolerance: Says how far apart two detections may be to count as the same one, and when parts agree.
+        two_inputs: Whether the graph is Segmentoly's; images then cover its whole input.
 
     Returns:
         A Parity.
     """
-    sides, read = sides_of(model), family_of(model).CONTRACT.read
+    sides, read, read_exported = sides_of(model), family_of(model).CONTRACT.read, family_of(model, two_inputs).CONTRACT.read
     thresholds = thresholds_of(model)
     graph = exported if isinstance(exported, OnnxGraph) else sides.Graph(exported, channel_order, model)
     result = Parity(real_images=len(image_files))
     for name, image, size_hw, placement in images(resize_of(model), image_files):
         outputs, stages = graph(image)
-        found, expected = (read(answer, thresholds.score, model.input_size)
-                           for answer in (outputs, run_checkpoint(model, image)))
+        found = read_exported(outputs, thresholds.score, model.input_size)
+        expected = read(run_checkpoint(model, image), thresholds.score, model.input_size)
         result.images += 1
         if name == "black":
             continue

@@ -4,7 +4,8 @@ When checkpoint and graph keep different ones of nearly equal boxes, each part o
 graph's own intermediate result as input, so that no earlier rounding can decide:
   1. the RPN's maps agree;
   2. the graph's proposals are what TopK and greedy NMS leave of the boxes that mmdet decodes from these maps;
-  3. for the graph's proposals, the checkpoint's box head gives the graph's boxes and scores, every class and proposal;
+  3. for the graph's proposals, the checkpoint's box head gives the graph's boxes and scores, every class and proposal; of a
+     cascade, for each stage's own regions it gives the graph's next ones, and at the end boxes and scores;
   4. the graph's detections are what greedy NMS leaves of these boxes and scores.
 Of equal scores either may come first in 2 and 4: where a ReLU is silent, whole regions of the RPN score alike. Masks are
 compared for detections that have partners.
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 import torch
 from mmdet.structures.bbox import bbox2roi
 
-from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
-from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES, RPN_DELTAS, RPN_SCORES
+from instance_segmentation.engine.stages import forwards_of, stages_of
+from instance_segmentation.ir.mask_rcnn import RPN_SCORES, stage_names
+from instance_segmentation.ir.onnx_graph import OUTPUTS
 from instance_segmentation.ir.onnx_session import OnnxSession
 from instance_segmentation.ir.parity_images import as_sent, prepared
+from instance_segmentation.ir.preprocessing import covering_input
 from instance_segmentation.ir.session import compile_ir
 from instance_segmentation.ir.suppression import SCORE_EDGE, accounts_for, distance, may_leave, no_overlap
 
@@ -29,32 +32,38 @@ class Stages:
 
     Attributes:
         logits, deltas: Per level, tensors [1, A, h, w] and [1, 4A, h, w] of the RPN.
-        proposals: (K, 4) in pixels of the input.
+        regions: Per stage of the box head, what it takes, (K, 4) in pixels of the input; the first are the proposals.
         boxes, scores: [C, K, 4] and [C, K], of every class and proposal before NMS.
     """
 
     logits: list
     deltas: list
-    proposals: torch.Tensor
+    regions: list
     boxes: torch.Tensor
     scores: torch.Tensor
+
+    @property
+    def proposals(self):
+        """(K, 4) in pixels of the input."""
+        return self.regions[0]
 
 
 class Graph:
     """The compiled graph with its intermediate results as further outputs."""
 
     def __init__(self, ir, channel_order, model):
-        ir, levels = ir.clone(), len(model.rpn_head.prior_generator.strides)
+        ir, levels = ir.clone() if len(ir.inputs) == 1 else covering_input(ir), len(model.rpn_head.prior_generator.strides)
+        self.outputs = [port.any_name for port in ir.outputs]
         nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
-        logits = [nodes[RPN_SCORES.format(level)].input_value(0) for level in range(levels)]  # before the sigmoid
-        others = [*(RPN_DELTAS.format(level) for level in range(levels)), PROPOSALS, CANDIDATE_BOXES, CANDIDATE_SCORES]
-        ir.add_outputs(logits + [nodes[name].output(0) for name in others])
+        scores, others = stage_names(model)[:levels], stage_names(model)[levels:]
+        ir.add_outputs([nodes[name].input_value(0) for name in scores]  # before the sigmoid
+                       + [nodes[name].output(0) for name in others])
         self.compiled, self.channel_order, self.levels = compile_ir(ir), channel_order, levels
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
         answer = self.compiled(as_sent(image, self.channel_order))
-        return _split(list(answer.values()), self.levels)
+        return _split(list(answer.values()), self.outputs, self.levels)
 
 
 class OnnxGraph:
@@ -70,17 +79,19 @@ class OnnxGraph:
         import onnx
         wide = onnx.load(path)
         wide.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-        self.run, self.channel_order, self.levels = OnnxSession(wide.SerializeToString()), channel_order, (len(names) - 3) // 2
+        self.run, self.channel_order = OnnxSession(wide.SerializeToString()), channel_order
+        self.levels = sum(name.startswith(RPN_SCORES.format("")) for name in names)
 
     def __call__(self, image):
         """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
-        return _split(list(self.run(as_sent(image, self.channel_order)).values()), self.levels)
+        return _split(list(self.run(as_sent(image, self.channel_order)).values()), OUTPUTS, self.levels)
 
 
-def _split(arrays, levels):
+def _split(arrays, names, levels):
     """Outputs by name, and Stages, of a model's outputs."""
-    extra = [torch.from_numpy(array.copy()) for array in arrays[3:]]
-    return dict(zip(("boxes", "labels", "masks"), arrays, strict=False)), Stages(extra[:levels], extra[levels:-3], *extra[-3:])
+    extra = [torch.from_numpy(array.copy()) for array in arrays[len(names):]]
+    return dict(zip(names, arrays, strict=False)), Stages(
+        extra[:levels], extra[levels:2 * levels], extra[2 * levels:-2], *extra[-2:])
 
 
 @torch.inference_mode()
@@ -90,8 +101,12 @@ def run_checkpoint(model, image):
     features, metas, heads = model.extract_feat(inputs), [samples[0].metainfo], model.roi_head
     regions = model.rpn_head.predict(features, samples, rescale=False)
     found = heads.predict_bbox(features, metas, regions, model.test_cfg.rcnn, rescale=False)[0]
-    masks = heads._mask_forward(features, bbox2roi([found.bboxes]))["mask_preds"].sigmoid()
-    channels = found.labels * 0 if heads.mask_head.class_agnostic else found.labels
+    rois = bbox2roi([found.bboxes])
+    logits = [forward(features, rois)["mask_preds"] for forward in forwards_of(heads, "mask")]
+    if getattr(heads, "point_head", None) is not None:
+        logits = [heads._mask_point_forward_test(features, rois, found.labels, *logits)]
+    masks = torch.stack(logits).sigmoid().mean(0)
+    channels = found.labels * 0 if masks.shape[1] == 1 else found.labels
     return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),
                 masks=masks[range(len(masks)), channels].numpy())
 
@@ -155,10 +170,14 @@ def _anchors_left(model, stages):
 
 
 def _same_candidates(model, features, stages, tolerance):
-    head, rois = model.roi_head.bbox_head, bbox2roi([stages.proposals])
-    answer = model.roi_head._bbox_forward(features, rois)
-    boxes = head.bbox_coder.decode(rois[:, 1:], answer["bbox_pred"], max_shape=model.input_size)
-    boxes = boxes.reshape(len(rois), -1, 4).transpose(0, 1)
-    scores = answer["cls_score"].softmax(-1)[:, :-1].T
-    return (float((boxes - stages.boxes).abs().max()) <= tolerance.box_px
+    refined, logits = [], []
+    for stage, forward, regions in zip(stages_of(model.roi_head, "bbox"), forwards_of(model.roi_head, "bbox"), stages.regions,
+                                       strict=True):
+        answer = forward(features, bbox2roi([regions]))
+        boxes = stage.head.bbox_coder.decode(regions, answer["bbox_pred"], max_shape=model.input_size)
+        refined.append(boxes.reshape(len(regions), -1, 4).transpose(0, 1))
+        logits.append(answer["cls_score"])
+    scores = torch.stack(logits).mean(0).softmax(-1)[:, :-1].T
+    return (all(float((own - other).abs().max()) <= tolerance.box_px
+                for own, other in zip(refined, [*stages.regions[1:], stages.boxes], strict=True))
             and float((scores - stages.scores).abs().max()) <= tolerance.score)

@@ -66,6 +66,18 @@ def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
     return pipeline.build()
 
 
+def covering_input(model):
+    """A copy of a two-input ov.Model of Segmentoly's kind whose image covers the whole input: `im_data` is its only input."""
+    import numpy as np
+    from openvino import opset13 as op
+    model = model.clone()
+    info = model.input("im_info").get_node()
+    whole = op.constant(np.float32([[*shape_of(model.input("im_data"))[2:], 1]]))
+    info.output(0).replace(whole.output(0))
+    model.remove_parameter(info)
+    return model
+
+
 def taking_photos(model):
     """Put the resize into the graph, so that its one input takes photos of any size, [1, H, W, 3] uint8.
 

@@ -75,6 +75,9 @@ def check_quantizable(model, info, xml):
     if not (nodes.issuperset(named) or KERNELS in nodes):
         raise ExportError(f"--load-weights {xml}: was not exported by this version of export.py, so its parts are unknown; "
                           "give the checkpoint (.pth) instead")
+    if len(model.inputs) > 1:
+        raise ExportError(f"--load-weights {xml}: has Segmentoly's two inputs; give the checkpoint (.pth) or an export without "
+                          "--segmentoly")
     if precision != "FP32":
         raise ExportError(f"--load-weights {xml}: holds {precision} weights already; give the checkpoint (.pth) or an export "
                           "without --fp16")
@@ -131,7 +134,7 @@ def parts(model, float_names):
             title = "box head" if name in boxes else "mask head"
         else:
             # convolutions that BatchNorm was folded into lost their names: they belong to what lies around them
-            number = re.search(r"backbone\.layers\.(\d+)\.", name)
+            number = re.search(r"backbone\.layers?\.?(\d+)\.", name)  # EfficientNet's layers.1, ResNet's layer1
             stage = f"backbone stage {number[1]}" if number else stage
             title = "neck" if ".neck" in name else "RPN" if "rpn_" in name else stage
         result.setdefault(title, set()).add(name)

@@ -1,7 +1,10 @@
 """Which networks can be exported: every part that the graph builder takes for granted is checked by name."""
 
+from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.errors import ExportError
 from instance_segmentation.inference.contracts import YOLACT_MOST, YOLACT_NMS_IOU
+
+ROI_HEADS = ("StandardRoIHead", "CascadeRoIHead", "PointRendRoIHead", "LeanPointRendRoIHead")
 
 
 def check(model, target="OpenVINO"):
@@ -26,15 +29,22 @@ def _differences(model, target):
         yield from one_stage(model)
         return
     rpn, heads = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
-    if type(rpn).__name__ != "RPNHead" or type(heads).__name__ != "StandardRoIHead" or not heads.with_mask:
+    if type(rpn).__name__ != "RPNHead" or type(heads).__name__ not in ROI_HEADS or not heads.with_mask:
         others = ", ContractYOLACT, RTMDet with BoxMaskRTMDetHead" if target == "OpenVINO" else ""
-        yield "model", type(model).__name__, f"MaskRCNN with RPNHead and StandardRoIHead with a mask head{others}"
+        yield "model", type(model).__name__, f"MaskRCNN or CascadeRCNN with RPNHead and a mask head{others}"
         return
+    yield from _layer_differences(model.backbone, target)
     yield from _rpn_differences(rpn)
-    yield from _box_differences(heads.bbox_head)
-    yield from _mask_differences(heads.mask_head)
-    for name in ("bbox_roi_extractor", "mask_roi_extractor"):
-        yield from _extractor_differences(f"roi_head.{name}", getattr(heads, name))
+    boxes, masks = (stages_of(heads, kind) for kind in ("bbox", "mask"))
+    for stage in boxes:
+        yield from _box_differences(stage.head, last=stage is boxes[-1])
+        yield from _extractor_differences("roi_head.bbox_roi_extractor", stage.extractor)
+    if getattr(heads, "point_head", None) is not None:
+        yield "roi_head.point_head", type(heads.point_head).__name__, "none; export.py --coarse-masks leaves it out"
+    for stage in masks:
+        if not (target == "OpenVINO" and _is_coarse(stage)):
+            yield from _mask_differences(stage.head)
+            yield from _extractor_differences("roi_head.mask_roi_extractor", stage.extractor)
     for name in ("rpn", "rcnn"):
         yield from _nms_differences(f"test_cfg.{name}.nms", model.test_cfg[name].get("nms"))
 
@@ -67,15 +77,36 @@ def _rpn_differences(rpn):
     yield from _coder_differences("rpn_head.bbox_coder", rpn.bbox_coder)
 
 
-def _box_differences(head):
+def _layer_differences(backbone, target):
+    from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
+
+    from instance_segmentation.engine.deform_conv import TraceableDeformConv, TraceableModulatedDeformConv
+    known = (TraceableDeformConv, TraceableModulatedDeformConv) if target == "OpenVINO" else ()
+    for layer in backbone.modules():
+        if isinstance(layer, (DeformConv2d, ModulatedDeformConv2d)) and not isinstance(layer, known):
+            yield "backbone", type(layer).__name__, "dcn of type DCN or DCNv2, and only in an OpenVINO model"
+            return
+
+
+def _is_coarse(stage):
+    """Whether a stage is PointRend's coarse head on points of one level."""
+    from mmdet.models.roi_heads.mask_heads import CoarseMaskHead
+    layers = getattr(stage.extractor, "roi_layers", ())
+    return (isinstance(stage.head, CoarseMaskHead) and type(stage.extractor).__name__ == "GenericRoIExtractor"
+            and [type(layer).__name__ for layer in layers] == ["SimpleRoIAlign"])
+
+
+def _box_differences(head, last):
     if not (hasattr(head, "fc_cls") and hasattr(head, "fc_reg")) or head.custom_cls_channels:
         yield "roi_head.bbox_head", type(head).__name__, "Shared2FCBBoxHead with softmax"
+    if not (last or head.reg_class_agnostic):
+        yield "roi_head.bbox_head.reg_class_agnostic", False, "True in each stage of a cascade but the last"
     yield from _coder_differences("roi_head.bbox_head.bbox_coder", head.bbox_coder)
 
 
 def _mask_differences(head):
-    from mmdet.models.roi_heads.mask_heads import FCNMaskHead
-    if not isinstance(head, FCNMaskHead):
+    from mmdet.models.roi_heads.mask_heads import CoarseMaskHead, FCNMaskHead
+    if not isinstance(head, FCNMaskHead) or isinstance(head, CoarseMaskHead):
         yield "roi_head.mask_head", type(head).__name__, "FCNMaskHead"
     elif type(head.conv_logits).__name__ != "Conv2d":
         yield "roi_head.mask_head.predictor_cfg", type(head.conv_logits).__name__, "type='Conv'"

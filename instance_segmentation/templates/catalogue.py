@@ -43,8 +43,8 @@ def list_templates(root=None):
     return templates
 
 
-def find_template(name_or_path):
-    """Read a template given its name, its template.yaml, or the folder that holds one.
+def find_template(name_or_path, root=None):
+    """Read a template given its name among those under `root` (see `list_templates`), its template.yaml, or its folder.
 
     Raises:
         TemplateError: There is none; the message offers the nearest name and the list.
@@ -53,7 +53,7 @@ def find_template(name_or_path):
     file = path / "template.yaml" if path.is_dir() else path
     if file.name == "template.yaml" and file.is_file():
         return load_template(file)
-    templates = {template.name: template for template in list_templates()}
+    templates = {template.name: template for template in list_templates(root)}
     if str(name_or_path) in templates:
         return templates[str(name_or_path)]
     near = difflib.get_close_matches(path.name, templates, n=1, cutoff=0.4)

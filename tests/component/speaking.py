@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from pycocotools import mask as coco_mask
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "model_templates"
 
@@ -66,22 +67,54 @@ def check_gradients_without_objects(model, size_hw):
     assert torch.isfinite(total) and not unseen
 
 
+def letterboxed(file, size_hw):
+    """The batch that mmdet's test pipeline makes of a file."""
+    from mmcv.transforms import Compose
+    from mmdet.registry import TRANSFORMS
+    height, width = size_hw
+    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(width, height), keep_ratio=True),
+             dict(type="Pad", size=(width, height), pad_val=dict(img=(114, 114, 114))),
+             dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor"))]
+    packed = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])(dict(img_path=str(file)))
+    return dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
+
+
+@torch.inference_mode()
+def check_letterbox(network, xml, photo):
+    """mmdet's pipeline with the checkpoint; the same with the IR; the demo, which letterboxes by what the IR says."""
+    from instance_segmentation.inference.exported import LoadOptions, load_exported
+    from instance_segmentation.ir.detector import ExportedDetector
+    image = cv2.imread(str(photo))
+    expected = network.test_step(letterboxed(photo, network.input_size))[0].pred_instances
+    found = ExportedDetector(xml).test_step(letterboxed(photo, network.input_size))[0].pred_instances
+    shown = load_exported(xml, LoadOptions(threshold=0.0))(image)
+    assert len(expected) > 5 and (expected.bboxes <= torch.tensor(image.shape[1::-1] * 2)).all()
+    for boxes, scores, rles in ((found.bboxes, found.scores, found.masks), (shown.boxes, shown.scores, shown.rles)):
+        np.testing.assert_allclose(boxes, expected.bboxes, atol=0.05)
+        np.testing.assert_allclose(scores, expected.scores, atol=1e-4)
+        assert min(coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(rles, expected.masks, strict=True)
+                   if coco_mask.area(other) > 50) > 0.98
+
+
 @torch.no_grad()
 def speak_up(model, images_bgr):
     """Scale a random network's layers, in place, so that its outputs spread like a trained one's."""
-    if not hasattr(model.neck, "lateral_convs"):
+    two_stages = hasattr(model, "roi_head")
+    if not (two_stages or hasattr(model.neck, "lateral_convs")):
         images_bgr = _of_all_shapes(model)
     images = torch.from_numpy(images_bgr).permute(0, 3, 1, 2).float()
     images = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
-    if hasattr(model.neck, "lateral_convs"):
+    if two_stages and type(model.backbone).__name__ == "ResNet":
+        _normalise(model.backbone, lambda: model.backbone(images))
+    if model.with_neck and hasattr(model.neck, "lateral_convs"):
         trunk = model.backbone(images)
         for lateral, level in zip(model.neck.lateral_convs, trunk[model.neck.start_level:], strict=True):
             _scale(lateral.conv, lambda lateral=lateral, level=level: [lateral(level)], 1.0)
-    else:
-        _normalise(model, images)
+    elif not two_stages:
+        _normalise(model, lambda: model.bbox_head(model.extract_feat(images)))
     features = model.extract_feat(images)
-    family = dict(MaskRCNN=_speak_up_mask_rcnn, ContractYOLACT=_speak_up_yolact, RTMDet=_speak_up_rtmdet_ins)
-    family[type(model).__name__](model, features, images.shape[2:])
+    family = dict(ContractYOLACT=_speak_up_yolact, RTMDet=_speak_up_rtmdet_ins)
+    family.get(type(model).__name__, _speak_up_two_stages)(model, features, images.shape[2:])
 
 
 def _of_all_shapes(model):
@@ -92,14 +125,14 @@ def _of_all_shapes(model):
     return np.stack([resize_of(model)(photo_like(shapes[seed % 3], seed))[0] for seed in range(18)])
 
 
-def _normalise(model, images):
-    """Give every BatchNorm the statistics of these images, so that signals neither fade nor grow layer by layer."""
+def _normalise(model, run):
+    """Give every BatchNorm the statistics of what `run` computes, so that signals neither fade nor grow layer by layer."""
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for layer in norms:
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
-    model.bbox_head(model.extract_feat(images))
+    run()
     for layer in norms:
         layer.eval()
 
@@ -130,7 +163,8 @@ def _speak_up_yolact(model, features, size_hw):
     _scale(protonet[-2], lambda: [protonet[:-1](features[0])], 1.0)
 
 
-def _speak_up_mask_rcnn(model, features, size_hw):
+def _speak_up_two_stages(model, features, size_hw):
+    from instance_segmentation.engine.stages import stages_of
     rpn, heads = model.rpn_head, model.roi_head
     _scale(rpn.rpn_conv, lambda: [rpn.rpn_conv(level) for level in features], 1.0)
     _scale(rpn.rpn_cls, lambda: rpn(features)[0], 1.0, -1.0)
@@ -138,11 +172,16 @@ def _speak_up_mask_rcnn(model, features, size_hw):
     height, width = size_hw
     rois = torch.rand(300, 2, 2) * torch.tensor([width, height])
     rois = torch.cat([torch.zeros(300, 1), rois.amin(1), rois.amax(1) + 8], 1)
-    crops = heads.bbox_roi_extractor(features[:heads.bbox_roi_extractor.num_inputs], rois)
-    _scale(heads.bbox_head.fc_cls, lambda: heads.bbox_head(crops)[:1], 0.25 if heads.bbox_head.num_classes < 10 else 0.6)
-    _scale(heads.bbox_head.fc_reg, lambda: heads.bbox_head(crops)[1:], 0.3)
-    crops = heads.mask_roi_extractor(features[:heads.mask_roi_extractor.num_inputs], rois)
-    _scale(heads.mask_head.conv_logits, lambda: [heads.mask_head(crops)], 1.0)
+    for extractor, shared, head in stages_of(heads, "bbox"):
+        crops = shared(extractor(features[:extractor.num_inputs], rois))
+        _scale(head.fc_cls, lambda head=head, crops=crops: head(crops)[:1], 0.25 if head.num_classes < 10 else 0.6)
+        _scale(head.fc_reg, lambda head=head, crops=crops: head(crops)[1:], 0.3)
+    for extractor, shared, head in stages_of(heads, "mask"):
+        crops = shared(extractor(features[:extractor.num_inputs], rois))
+        if hasattr(head, "conv_logits"):
+            _scale(head.conv_logits, lambda head=head, crops=crops: [head(crops)], 1.0)
+        else:  # PointRend's coarse head
+            _scale(head.fc_logits, lambda head=head, crops=crops: [head(crops).flatten(1)], 1.0)
 
 
 def _scale(layer, outputs, spread, centre=0.0):

@@ -22,7 +22,6 @@ from tests.component.speaking import photo_like, speaking_network
 from tests.component.test_network import legacy_snapshot
 
 pytestmark = pytest.mark.component
-CONVENTIONS = {"maskrcnn-benchmark": "detectron"}
 NARROW = """
 _base_ = "{base}"
 input_size = (64, 96)
@@ -38,8 +37,8 @@ model = dict(
 @pytest.fixture(scope="module")
 def narrow(repo, tmp_path_factory):
     """A function: a tool's template → one for the same network with few channels."""
-    def make(tool, depth=50):
-        source = repo / f"model_templates/coco-instance-segmentation/mask_rcnn_r{depth}_fpn-{CONVENTIONS.get(tool, tool)}"
+    def make(tool):
+        source = repo / "model_templates/coco-instance-segmentation" / SOURCES[tool].template
         folder = tmp_path_factory.mktemp(tool)
         shutil.copy(source / "template.yaml", folder)
         (folder / "model.py").write_text(NARROW.format(base=source / "model.py"))
@@ -172,9 +171,9 @@ def test_the_command_accounts_for_the_file_and_names_what_is_next(narrow, tmp_pa
     assert command.main([*arguments, str(tmp_path / "ours.pth")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "model_final.pkl, Detectron" in out and "unused 2 fc1000_b, cfg" in out and "*_momentum 1" in out
-    assert "Classes 2: cat, dog" in out and "Next instseg new mask_rcnn_r50_fpn-detectron my_work" in out
+    assert "Classes 2: cat, dog" in out and "Next instseg new mask_rcnn_r50_fpn-800x1344 my_work" in out
     mistakes = {("--source", "torchvision"): "--source says torchvision, its names are detectron's",
-                ("--template", "mask_rcnn_r50_fpn-torchvision"): "use mask_rcnn_r50_fpn-detectron, or",
+                ("--template", "mask_rcnn_r50_fpn-torchvision"): "use mask_rcnn_r50_fpn-800x1344, or",
                 ("--classes", "cat"): "got 1 names, its classification has 2 classes",
                 ("-o", str(tmp_path / "ours.pth")): "exists; choose another name",
                 ("-o", "ours.pkl"): "expected the name of a .pth"}
@@ -210,7 +209,7 @@ def test_a_hostile_pickle_is_refused_by_name_and_does_not_run(place, protocol, t
     blobs = dict(conv1_w=np.array([hostile], object) if place == "inside an array" else np.zeros(2, np.float32))
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(dict(blobs=blobs, cfg=hostile), protocol))
     with pytest.raises(WeightsError, match=r"evil.pkl: refused, because .* could run code: it asks for (posix|nt)\.mkdir"):
-        import_weights(tmp_path / "evil.pkl", "mask_rcnn_r50_fpn-detectron", tmp_path / "ours.pth")
+        import_weights(tmp_path / "evil.pkl", "mask_rcnn_r50_fpn-800x1344", tmp_path / "ours.pth")
     assert not (tmp_path / "ran").exists()
     pickle.loads((tmp_path / "evil.pkl").read_bytes())  # the trap itself works
     assert (tmp_path / "ran").exists()
@@ -221,7 +220,7 @@ def test_only_the_parts_of_arrays_are_known_to_the_reader(name, tmp_path):
     module, _, function = name.rpartition(".")
     (tmp_path / "x.pkl").write_bytes(f"c{module}\n{function}\n.".encode())
     with pytest.raises(WeightsError, match=f"asks for {name}"):
-        import_weights(tmp_path / "x.pkl", "mask_rcnn_r50_fpn-detectron", tmp_path / "ours.pth")
+        import_weights(tmp_path / "x.pkl", "mask_rcnn_r50_fpn-800x1344", tmp_path / "ours.pth")
 
 
 def test_detectrons_anchors_are_the_published_ones():
@@ -306,7 +305,7 @@ def test_the_exported_graph_counts_as_the_tool_does(tool, tmp_path):
                 "roi_head__mask_head__conv_out")
     overrides = {f"model__{part}_channels": 32 for part in channels}
     overrides |= dict(model__backbone__base_channels=16, model__neck__in_channels=[64, 128, 256, 512])
-    model = speaking_network(["a", "b"], (160, 192), f"r50_fpn-{tool}", **overrides)
+    model = speaking_network(["a", "b"], (160, 192), SOURCES[tool].template, **overrides)
     cv2.imwrite(str(tmp_path / "photo.png"), photo_like((160, 192), 3))
     result = compare(model, build_ir(model), [tmp_path / "photo.png"])
     result.check()

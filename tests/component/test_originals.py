@@ -101,7 +101,7 @@ def test_detectron2_reads_detectrons_names_as_we_do(detectron2):
     path = detectron2 / "detectron2" / "checkpoint" / "c2_model_loading.py"
     spec = importlib.util.spec_from_file_location("c2_model_loading", path)
     spec.loader.exec_module(rules := importlib.util.module_from_spec(spec))
-    state = build_network(read_config(find_template("mask_rcnn_r50_fpn-detectron").path / "model.py"), ["a"]).state_dict()
+    state = build_network(read_config(find_template("mask_rcnn_r50_fpn-800x1344").path / "model.py"), ["a"]).state_dict()
     blobs = {name_there("detectron", name): torch.zeros(5, 1) for name in state
              if "running" not in name and "tracked" not in name}
     _, there = rules.convert_c2_detectron_names(blobs)

@@ -68,8 +68,19 @@ def omz(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def xml(tmp_path_factory):
-    return write_ir(speaking_network(("ripe fruit", "leaf", "stone"), SIZE), tmp_path_factory.mktemp("ir"), origin={}).path
+def network():
+    return speaking_network(("ripe fruit", "leaf", "stone"), SIZE)
+
+
+@pytest.fixture(scope="module")
+def xml(network, tmp_path_factory):
+    return write_ir(network, tmp_path_factory.mktemp("ir"), origin={}).path
+
+
+@pytest.fixture(scope="module")
+def segmentoly(network, tmp_path_factory):
+    """The same with two inputs."""
+    return write_ir(network, tmp_path_factory.mktemp("ir"), origin={}, two_inputs=True).path
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +119,9 @@ def test_model_api_finds_the_same(model_api, xml, photos, tmp_path):
     check_same(xml, photos, np.load(tmp_path / "found.npz"), box_px=0.51)  # it rounds to whole pixels
 
 
-def test_the_open_model_zoo_demo_finds_the_same(omz, xml, sample_data, tmp_path):
-    venv, zoo = omz
+@pytest.mark.parametrize("kind", ["xml", "segmentoly"])
+def test_the_open_model_zoo_demo_finds_the_same(omz, kind, request, sample_data, tmp_path):
+    (venv, zoo), xml = omz, request.getfixturevalue(kind)
     files = sorted((sample_data / "val").iterdir())  # it resizes as we do
     run(venv, "omz_client.py", zoo, "detect", tmp_path / "found.npz", THRESHOLD, xml, *files)
     check_same(xml, files, np.load(tmp_path / "found.npz"), box_px=0.01)

@@ -7,7 +7,13 @@ import torch
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError, TemplateError
-from tests.component.speaking import check_gradients_without_objects, photo_like, speaking_network
+from tests.component.speaking import (
+    check_gradients_without_objects,
+    check_letterbox,
+    letterboxed,
+    photo_like,
+    speaking_network,
+)
 
 pytestmark = pytest.mark.component
 CLASSES, SIZE, TEMPLATE = ("berry", "leaf", "stone"), (128, 160), "rtmdet-ins_tiny-640x640"
@@ -89,40 +95,14 @@ def test_nothing_found(network):
     assert [answer[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 56, 56)]
 
 
-def letterboxed(file):
-    """The batch of mmdet's test pipeline for a file."""
-    from mmcv.transforms import Compose
-    from mmdet.registry import TRANSFORMS
-    height, width = SIZE
-    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(width, height), keep_ratio=True),
-             dict(type="Pad", size=(width, height), pad_val=dict(img=(114, 114, 114))),
-             dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor"))]
-    packed = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])(dict(img_path=str(file)))
-    return dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
-
-
-@torch.inference_mode()
 def test_evaluation_demo_and_checkpoint_find_the_same(network, exported, photos):
-    """mmdet's pipeline with the checkpoint; the same with the IR; the demo, which letterboxes by what the IR says."""
-    import cv2
-
-    from instance_segmentation.inference.exported import LoadOptions, load_exported
-    from instance_segmentation.ir.detector import ExportedDetector
-    expected = network.test_step(letterboxed(photos[1]))[0].pred_instances
-    found = ExportedDetector(exported.path).test_step(letterboxed(photos[1]))[0].pred_instances
-    shown = load_exported(exported.path, LoadOptions(threshold=0.0))(cv2.imread(str(photos[1])))
-    assert len(expected) > 5 and (expected.bboxes <= torch.tensor([150, 90, 150, 90])).all()
-    for boxes, scores, rles in ((found.bboxes, found.scores, found.masks), (shown.boxes, shown.scores, shown.rles)):
-        np.testing.assert_allclose(boxes, expected.bboxes, atol=0.05)
-        np.testing.assert_allclose(scores, expected.scores, atol=1e-4)
-        assert min(coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(rles, expected.masks, strict=True)
-                   if coco_mask.area(other) > 50) > 0.98
+    check_letterbox(network, exported.path, photos[1])
 
 
 @torch.inference_mode()
 def test_masks_are_mmdets_inside_the_boxes(network, photos):
     from mmdet.models.dense_heads import RTMDetInsSepBNHead
-    batch = letterboxed(photos[0])
+    batch = letterboxed(photos[0], SIZE)
     data = network.data_preprocessor(batch)
     ours = network.test_step(batch)[0].pred_instances
     head, features = network.bbox_head, network.extract_feat(data["inputs"])

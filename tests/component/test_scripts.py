@@ -118,7 +118,8 @@ def test_adopted_network_needs_no_download_and_keeps_its_optimizer(config_480, n
     assert cfg.from_random.model.backbone.frozen_stages == -1
 
 
-@pytest.mark.parametrize(("name", "keep_ratio"), [(TEMPLATE, False), ("rtmdet-ins_tiny-640x640", True)])
+@pytest.mark.parametrize(("name", "keep_ratio"), [
+    (TEMPLATE, False), ("rtmdet-ins_tiny-640x640", True), ("point_rend_r50-800x1344", True)])
 def test_template_as_mmdet_is_built_of_mmdets_parts(name, keep_ratio):
     template = find_template(name)
     cfg = as_mmdet(read_config(template.path / template.config), read_config(find_mmdet_config(PLAIN)))

@@ -7,6 +7,7 @@ import pytest
 from instance_segmentation.errors import TemplateError
 from instance_segmentation.templates.bases import config_files
 from instance_segmentation.templates.catalogue import find_template, list_templates, templates_root
+from instance_segmentation.templates.table import readme
 from instance_segmentation.templates.workdir import template_root
 
 PACKAGED = list_templates()
@@ -24,6 +25,13 @@ def test_no_template_is_overlooked():
         ("efficientnet_b2b-mask_rcnn-576x576", (13.27, 35.2, 31.0, 53452621)),
         ("rtmdet-ins_tiny-640x640", (5.64, 40.5, 35.4, None)),
         ("rtmdet-ins_s-640x640", (10.18, 44.0, 38.7, None)),
+        ("instance-segmentation-security-1039", (10.27, 33.1, 28.7, 82611565)),
+        ("instance-segmentation-security-1040", (13.27, 35.3, 31.3, 106609665)),
+        ("instance-segmentation-security-0228", (48.08, 39.0, 33.9, 383874216)),
+        ("instance-segmentation-security-0002", (44.4, 40.8, 36.9, 177867103)),
+        ("instance-segmentation-security-0091", (97.6, 45.8, 39.7, 390967586)),
+        ("instance-segmentation-security-0904", (29.09, 32.9, 29.1, 231881353)),
+        ("instance-segmentation-security-0912", (29.09, 35.6, 31.3, 231881353)),
     ],
 )
 def test_published_facts(name, facts):
@@ -41,6 +49,11 @@ def test_name_folder_and_config_agree(template):
         if isinstance(node, ast.Assign) and node.targets[0].id == "input_size"
     ]
     assert sizes == [tuple(template.input_size)]
+
+
+def test_table_is_that_of_the_templates():
+    """Else run `python -m instance_segmentation.templates.table`."""
+    assert (templates_root() / "README.md").read_text("utf-8") == readme(PACKAGED)
 
 
 @pytest.mark.parametrize("template", PACKAGED, ids=NAMES)

@@ -1,23 +1,16 @@
 """`instseg download` against a server on this machine, and the published list."""
 
-import functools
 import hashlib
-import http.server
 import re
-import threading
 
 import pytest
 import yaml
 
 from instance_segmentation.cli.download import main
 from instance_segmentation.templates import zoo
+from tests.unit.file_server import serving_files
 
 XML, BIN = b"<net/>" * 1000, bytes(range(256)) * 500
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        """Be silent."""
 
 
 @pytest.fixture
@@ -28,9 +21,8 @@ def published(tmp_path, monkeypatch):
     (root / "small/FP16/small.xml").write_bytes(XML)
     (root / "small/FP16/small.bin").write_bytes(BIN)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=root)) as server:
-        threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.01), daemon=True).start()
-        source = f"http://127.0.0.1:{server.server_port}/small/"
+    with serving_files(root) as address:
+        source = f"{address}/small/"
         files = [["FP16/small.xml", len(XML), hashlib.sha384(XML).hexdigest()],
                  ["FP16/small.bin", len(BIN), hashlib.sha256(BIN).hexdigest()], ["FP32/small.bin", 1, "0" * 64]]
         item = dict(good_for="tests", licence="MIT", source=source, files=files)
@@ -38,7 +30,6 @@ def published(tmp_path, monkeypatch):
         real = zoo.zoo_models
         monkeypatch.setattr(zoo, "zoo_models", lambda path=None: real(path or tmp_path / "zoo.yaml"))
         yield root / "small"
-        server.shutdown()
 
 
 def test_listed_models_arrive_whole_and_come_from_the_cache_again(published, tmp_path, capsys):

@@ -1,37 +1,34 @@
-_base_ = "../../_base_/mask_rcnn_resnet_fpn.py"
+"""Detectron2's COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml, for its weights.
+
+What remains different: an image is filled up with grey (114) before its mean is subtracted, not with zeros after it, at most 10.5 of
+255; shrinking boxes are limited to a 62nd of their size.
+"""
+_base_ = "../../_base_/mask_rcnn_resnet.py"
 
 input_size = (800, 1344)  # height, width; `train.py --input-size` replaces it everywhere below
+resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
+pad_value = 114
+conventions = "detectron2"  # `instseg import-weights` asks whose weights this network computes with
 
-to_size = dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114)))  # width, height
+model = dict(train_cfg=dict(rcnn=dict(assigner=dict(match_low_quality=False))))
+optim_wrapper = dict(optimizer=dict(lr=0.0025))  # for 2 images
+
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="RandomResize", scale=(1344, 800), ratio_range=(0.8, 1.0), keep_ratio=True),
+    dict(type="Resize", scale=(1344, 800), keep_ratio=True),  # width, height
     dict(type="RandomFlip", prob=0.5),
-    to_size,
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="Resize", scale=(1344, 800), keep_ratio=True),
-    to_size,
+    dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114))),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
 # with the annotations, for the validation loss
-val_pipeline = [
-    test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False), *test_pipeline[1:]]
-
-# An epoch is three passes over the images: evaluation and checkpoints stay rare on small data
-train_dataloader = dict(
-    batch_size=2, num_workers=2,
-    sampler=dict(type="SeededSampler", shuffle=True),
-    dataset=dict(type="SeededRepeatDataset", times=3, dataset=dict(
-        type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), pipeline=train_pipeline)))
-val_dataloader = dict(
-    batch_size=1, num_workers=2, drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), test_mode=True,
-                 pipeline=val_pipeline))
-test_dataloader = {**val_dataloader, "dataset": {**val_dataloader["dataset"], "pipeline": test_pipeline}}
-val_evaluator = dict(type="CocoSegmMetric", ann_file="")
-test_evaluator = val_evaluator
+val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+                *test_pipeline[1:]]
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,0 +1,26 @@
+_base_ = "../../_base_/mask_rcnn_resnet_128.py"
+
+input_size = (384, 416)  # height, width; `train.py --input-size` replaces it everywhere below
+
+model = dict(test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+    # From 352 to 672, at most 32 px from square: 0904 and 0912 are one network at two sizes
+    dict(type="RandomChoiceResize", resize_type="Resize", keep_ratio=False,
+         scales=[(w, h) for w in range(352, 673, 32) for h in range(352, 673, 32) if abs(w - h) <= 32]),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(416, 384), keep_ratio=False),  # width, height
+    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+]
+# with the annotations, for the validation loss
+val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+                *test_pipeline[1:]]
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

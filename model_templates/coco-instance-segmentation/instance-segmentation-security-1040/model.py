@@ -1,0 +1,30 @@
+_base_ = ["../../_base_/mask_rcnn_efficientnet_b2.py", "../../_base_/coco_loaders.py"]
+
+input_size = (608, 608)  # height, width; `train.py --input-size` replaces it everywhere below
+
+model = dict(
+    roi_head=dict(bbox_head=dict(fc_out_channels=1024), mask_roi_extractor=dict(roi_layer=dict(output_size=14))),
+    train_cfg=dict(rcnn=dict(mask_size=28)),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+    # From 352 to 672, at most 32 px from square, as in the original
+    dict(type="RandomChoiceResize", resize_type="Resize", keep_ratio=False,
+         scales=[(w, h) for w in range(352, 673, 32) for h in range(352, 673, 32) if abs(w - h) <= 32]),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(608, 608), keep_ratio=False),  # width, height
+    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+]
+# with the annotations, for the validation loss
+val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+                *test_pipeline[1:]]
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

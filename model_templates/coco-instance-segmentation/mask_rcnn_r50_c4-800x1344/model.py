@@ -1,0 +1,48 @@
+_base_ = "../../_base_/mask_rcnn_detectron.py"
+
+input_size = (800, 1344)  # height, width; `train.py --input-size` replaces it everywhere below
+resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
+pad_value = 114  # near the mean: the originals' padding, added after normalisation, was 0
+
+frozen = dict(type="BN", requires_grad=False)
+model = dict(
+    backbone=dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)),
+    neck=None,
+    rpn_head=dict(
+        in_channels=1024, feat_channels=1024, anchor_generator=dict(scales=[2, 4, 8, 16, 32], strides=[16])),
+    roi_head=dict(
+        # the trunk's fourth stage, for boxes and masks alike
+        shared_head=dict(
+            type="ResLayer", depth=50, stage=3, stride=2, dilation=1, style="caffe", norm_cfg=frozen, norm_eval=True),
+        bbox_roi_extractor=dict(roi_layer=dict(output_size=14), out_channels=1024, featmap_strides=[16]),
+        bbox_head=dict(
+            _delete_=True, type="BBoxHead", with_avg_pool=True, roi_feat_size=7, in_channels=2048, num_classes=80,
+            bbox_coder=dict(
+                type="DeltaXYWHBBoxCoder", target_means=[0.0, 0.0, 0.0, 0.0], target_stds=[0.1, 0.1, 0.2, 0.2]),
+            reg_class_agnostic=False, loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+            loss_bbox=dict(type="SmoothL1Loss", beta=1.0, loss_weight=1.0)),
+        mask_roi_extractor=None,
+        mask_head=dict(num_convs=0, in_channels=2048)),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=12000), rcnn=dict(mask_size=14)),
+    test_cfg=dict(rpn=dict(nms_pre=6000)))
+from_random = dict(model=dict(roi_head=dict(shared_head=dict(norm_eval=False, norm_cfg=dict(requires_grad=True)))))
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+    dict(type="Resize", scale=(1344, 800), keep_ratio=True),  # width, height
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(1344, 800), keep_ratio=True),
+    dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114))),
+    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+]
+# with the annotations, for the validation loss
+val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+                *test_pipeline[1:]]
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

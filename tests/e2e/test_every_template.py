@@ -1,0 +1,48 @@
+"""Every template through the verbs: a few steps, export with its gate, and the same evaluation of checkpoint and IR."""
+
+import json
+
+import pytest
+
+from instance_segmentation.cli import demo as demo_verb
+from instance_segmentation.cli import export as export_verb
+from instance_segmentation.cli import new as new_verb
+from instance_segmentation.cli import train as train_verb
+from instance_segmentation.evaluation import evaluate
+from instance_segmentation.templates.catalogue import list_templates
+
+from .conftest import OPTIONS, TINY, data_flags
+
+pytestmark = pytest.mark.e2e
+IN_CI = ("rtmdet-ins_tiny-640x640", "yolact_r50-544x544")  # EfficientNet's Mask R-CNN goes through all other tests of this folder
+TEMPLATES = [pytest.param(template, id=template.name, marks=() if template.name in IN_CI else pytest.mark.nightly)
+             for template in list_templates()]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_checkpoint_and_ir_score_the_same(template, sample_data, tmp_path, capsys):
+    work, weights, xml = tmp_path / "work", tmp_path / "work/outputs/latest.pth", tmp_path / "work/export/model.xml"
+    test = data_flags(sample_data, "test")
+    assert new_verb.main([template.name, str(work), "--do-not-load-snapshot"]) == 0
+    assert train_verb.main([*data_flags(sample_data, "train", "val"), "--epochs", "1", *TINY, *_options(template)], work) == 0
+    export, coarse = ["--load-weights", str(weights), "--save-model-to", str(xml.parent), *test], "point_rend" in template.name
+    if coarse:
+        assert export_verb.main(export, work) == 1
+        assert "roi_head.point_head: got MaskPointHead" in capsys.readouterr().err
+    assert export_verb.main([*export, *["--coarse-masks"] * coarse], work) == 0
+    checkpoint, exported = (evaluate(work, load_weights=file, test_ann_files=[sample_data / "val.json"], num_workers=0,
+                                     test_data_roots=[sample_data / "val"], save_results_to=file.with_suffix(".json")).metrics
+                            for file in (weights, xml))
+    found, others = (len(json.loads(file.with_suffix(".json").read_text())) for file in (weights, xml))
+    assert min(found, others) > 100 and abs(found - others) < 10
+    for key in ("bbox/AP", "bbox/AR100", *["segm/AP", "segm/AR100"] * (not coarse)):
+        assert exported[key] == pytest.approx(checkpoint[key], abs=1e-3)
+    photo = next((sample_data / "val").iterdir())
+    assert demo_verb.main(["-m", str(xml), "-i", str(photo), "-o", str(tmp_path / "found.jpg"), "-t", "0.01", "--no_show"]) == 0
+    assert (tmp_path / "found.jpg").stat().st_size > 0
+
+
+def _options(template):
+    """Flags that let an untrained network's detections pass."""
+    two_stages = "rcnn" in template.name or "security" in template.name or "point_rend" in template.name
+    return OPTIONS if two_stages else [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0"]
