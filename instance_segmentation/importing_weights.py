@@ -4,12 +4,9 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from instance_segmentation import __version__
 from instance_segmentation.errors import WeightsError
-from instance_segmentation.preparing import NETWORK_KEYS
 from instance_segmentation.report import file_record
 from instance_segmentation.templates.catalogue import find_template
-from instance_segmentation.writing import replacing
 
 NESTS = ("blobs", "model", "state_dict")  # where Detectron, Detectron2 and mmdet keep the tensors
 
@@ -67,6 +64,7 @@ def import_weights(file, template, output, *, source="auto", classes=None, trust
     _check_paths(file, output)
     from instance_segmentation.engine import register
     register("Importing weights")
+    from instance_segmentation.engine.network import save_network
     tensors, meta, others = read_foreign(file, trust_checkpoint)
     tool, record = _source(file, tensors, source), file_record(file)
     try:
@@ -74,8 +72,9 @@ def import_weights(file, template, output, *, source="auto", classes=None, trust
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
     unused = [name for name in translation.unused if name not in compared] + others
-    _write(output, model, template.name, dict(tool=tool.title, file=record["name"], sha256=record["sha256"], size=record["size"],
-                                              unused=unused))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_network(model, output, template.name, imported=dict(
+        tool=tool.title, unused=unused, file=record["name"], sha256=record["sha256"], size=record["size"]))
     return ImportResult(output, template.name, tool.title, model.dataset_meta["classes"], translation.used, compared, unused)
 
 
@@ -183,14 +182,3 @@ def _classes(state, meta, asked):
     if scores is not None and len(classes) != len(scores) - 1:
         raise WeightsError(f"--classes: got {len(classes)} names, its classification has {len(scores) - 1} classes")
     return classes
-
-
-def _write(output, model, template, imported):
-    """Write what a training's checkpoint says of itself, without a run to go on with."""
-    import torch
-    config = {key: value for key, value in model.cfg.to_dict().items() if key in NETWORK_KEYS}
-    own = dict(template=template, classes=list(model.dataset_meta["classes"]), input_size=list(model.input_size), config=config,
-               imported=imported, version=__version__)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as temporary:
-        torch.save(dict(meta=dict(instseg=own), state_dict=model.state_dict()), temporary)
