@@ -4,6 +4,7 @@
     train_iterations                   on a template, as Segmentoly's and Detectron's scripts do
     instantiate, open_workdir          make and open one
     list_templates, find_template      what there is to choose from
+    import_weights                     other tools' weights as a checkpoint
     zoo_models, choose_models, download   models of other tools
     list_published, prepare_published     the templates' published weights, ready to run
     load_model, LoadOptions            get a model as a function: image in, Prediction out
@@ -39,6 +40,7 @@ HOMES = {
     "list_published": "pretrained", "prepare_published": "pretrained",
     "check_data": "doctor", "import_data": "importing",
     "check_ir": "checking",
+    "ImportResult": "importing_weights", "import_weights": "importing_weights",
     "Timing": "ir.speed", "benchmark": "benchmarking", "complexity": "benchmarking", "profile": "benchmarking",
     "choose_models": "templates.zoo", "download": "templates.zoo", "read_list": "templates.zoo", "zoo_models": "templates.zoo",
     "find_template": "templates.catalogue", "list_templates": "templates.catalogue",

@@ -11,6 +11,7 @@ VERBS = {
     "new": "Make a work dir from a template.",
     "check-data": "Examine a data set before training, and write a repaired copy.",
     "import-data": "Make COCO of VOC, YOLO, labelme or CVAT annotations.",
+    "import-weights": "Make a checkpoint of Detectron's, Detectron2's or torchvision's weights.",
     "train": "Fine-tune a work dir's network on your classes.",
     "tune": "Search for the learning rate, epochs and augmentation that find most.",
     "eval": "Compute COCO AP of a checkpoint or an exported model.",

@@ -30,6 +30,7 @@ def register(purpose="This command"):
     from instance_segmentation.engine import (  # noqa: F401
         bad_steps,
         balancing,
+        conventions,
         dataset,
         deform_conv,
         drawing,

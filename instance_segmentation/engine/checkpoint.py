@@ -28,15 +28,7 @@ def read_checkpoint(path, trust=False):
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give the path of a .pth checkpoint to --load-weights")
-    try:
-        with torch.serialization.safe_globals(_harmless_classes()):
-            content = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: refused, because reading it could run code: {_what_it_asks_for(error)}\n"
-            "If you trust whoever made this file, pass --trust-checkpoint.") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable checkpoint ({_first_line(error)}); is it complete?") from error
+    content = read_torch_file(path, trust)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected a dict of tensors or a dict with 'state_dict', got {type(content).__name__}")
     state = content.get("state_dict", content)
@@ -45,6 +37,19 @@ def read_checkpoint(path, trust=False):
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     meta = content.get("meta") if "state_dict" in content else None
     return {**(content if "state_dict" in content else {}), "state_dict": state, "meta": meta or {}}
+
+
+def read_torch_file(path, trust=False):
+    """What torch.save wrote, tensors on the CPU; arguments and errors are those of `read_checkpoint`."""
+    try:
+        with torch.serialization.safe_globals(_harmless_classes()):
+            return torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: refused, because reading it could run code: {_what_it_asks_for(error)}\n"
+            "If you trust whoever made this file, pass --trust-checkpoint.") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: not a readable checkpoint ({_first_line(error)}); is it complete?") from error
 
 
 def _harmless_classes():
@@ -111,8 +116,9 @@ def classes_of(checkpoint):
                or meta.get("CLASSES"))
     if classes:
         return (classes,) if isinstance(classes, str) else tuple(classes)
-    head = checkpoint["state_dict"].get("roi_head.bbox_head.fc_cls.weight")
-    if head is not None and len(head) == 81:  # the published COCO snapshots carry no class list
+    names = ("roi_head.bbox_head.fc_cls.weight", "roi_head.bbox_head.0.fc_cls.weight")  # the second is a cascade's
+    head = next((checkpoint["state_dict"][name] for name in names if name in checkpoint["state_dict"]), ())
+    if len(head) == 81:  # the published COCO snapshots carry no class list
         from mmdet.datasets import CocoDataset
         return tuple(CocoDataset.METAINFO["classes"])
     return None

@@ -151,17 +151,20 @@ def mean(values):
 def roi_features(extractor, features, boxes):
     """Features [N, C, s, s] of boxes [N, 4] in input pixels (SingleRoIExtractor.forward with mmcv's RoIAlign).
 
-    Each box is read from one level, chosen by its size. The boxes are sorted by level, each level aligned on its own,
-    and the result is put back in order. (ExperimentalDetectronROIFeatureExtractor does this in one operation, but knows
-    no other size rule than Detectron's, and on CPU runs as slow reference code.)
+    Each box is read from one level, chosen by its size, by an InclusiveRoIExtractor up to its last pixel's coordinate. The boxes
+    are sorted by level, each level aligned on its own, and the result is put back in order. (In one operation
+    ExperimentalDetectronROIFeatureExtractor does this, but it knows no other size rule than Detectron's, and on CPU runs as slow
+    reference code.)
     """
+    left_out = getattr(extractor, "left_out", None)
+    rois = op.subtract(boxes, const([left_out], np.float32)) if left_out else boxes
     if len(extractor.roi_layers) == 1:
-        return _align(extractor.roi_layers[0], features[0], boxes).output(0)
+        return _align(extractor.roi_layers[0], features[0], rois).output(0)
     levels = roi_levels(boxes, extractor)
     parts, places = [], []
     for index, (layer, feature) in enumerate(zip(extractor.roi_layers, features, strict=False)):
         here = where(op.equal(levels, const(index)))
-        parts.append(_align(layer, feature, take(boxes, here)))
+        parts.append(_align(layer, feature, take(rois, here)))
         places.append(here)
     order = op.concat(places, 0)  # order[i] is the box whose features are row i
     count = op.shape_of(order, "i64")

@@ -139,6 +139,8 @@ class OnnxMaskRCNN(nn.Module):
 
     def roi_features(self, extractor, features, boxes):
         """Features [N, C, s, s] of boxes [N, 4] in input pixels, each from the level that fits its size."""
+        if left_out := getattr(extractor, "left_out", None):
+            boxes = boxes - boxes.new_tensor(left_out)
         rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
         levels = extractor.map_roi_levels(rois, extractor.num_inputs)
         parts, places = [], []

@@ -120,8 +120,8 @@ def _coder_differences(part, coder):
 
 
 def _extractor_differences(part, extractor):
-    if type(extractor).__name__ != "SingleRoIExtractor":
-        yield part, type(extractor).__name__, "SingleRoIExtractor"
+    if type(extractor).__name__ not in ("SingleRoIExtractor", "InclusiveRoIExtractor"):
+        yield part, type(extractor).__name__, "SingleRoIExtractor, InclusiveRoIExtractor"
         return
     for layer in extractor.roi_layers:
         if type(layer).__name__ != "RoIAlign" or layer.pool_mode != "avg":

@@ -48,11 +48,13 @@ def _collect(path, root, destination, files, origins):
     edits = []
     for node in _base_names(path, source):
         base = inside(path.parent / node.value, root, f"{path}: _base_ '{node.value}'")
-        target = f"{FOLDER}/{base.name}"
+        # another template's model.py is named after its folder
+        name = f"{base.parent.name}.py" if base.name == path.name else base.name
+        target = f"{FOLDER}/{name}"
         if origins.setdefault(target, base) != base:
-            raise TemplateError(f"{path}: two base files are named {base.name}: {origins[target]} and {base}; "
+            raise TemplateError(f"{path}: two base files are named {name}: {origins[target]} and {base}; "
                                 "rename one")
-        edits.append((node, base.name if destination.startswith(FOLDER) else target))
+        edits.append((node, name if destination.startswith(FOLDER) else target))
         if target not in files:
             files[target] = b""  # bases that name each other end here; mmengine reports such a circle
             _collect(base, root, target, files, origins)
