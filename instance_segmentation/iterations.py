@@ -10,7 +10,7 @@ from instance_segmentation.templates.catalogue import find_template
 from instance_segmentation.templates.workdir import instantiate
 from instance_segmentation.training import train
 
-BASELINE = "efficientnet_b2b-mask_rcnn-576x576"  # what stands for Detectron's end-to-end Mask R-CNN, ResNet-50-FPN
+BASELINE = "mask_rcnn_r50_fpn-800x1344"  # Detectron's end-to-end Mask R-CNN, ResNet-50-FPN
 CAFFE_MEAN = (102.9801, 115.9465, 122.7717)  # b, g, r: of Detectron's ImageNet backbones
 SEED = 0
 

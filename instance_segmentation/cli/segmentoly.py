@@ -13,6 +13,9 @@ from instance_segmentation.cli.options import add_resize, count
 from instance_segmentation.errors import WeightsError
 
 BACKENDS = {"pytorch": "pytorch", "openvino": "openvino", "OpenVINO": "openvino", "OpenVINO™": "openvino"}
+# Segmentoly's classes, with whatever goes before the last dot, which its users have in scripts
+NETWORKS = dict(ResNet50FPNMaskRCNN="mask_rcnn_r50_fpn-800x1344", ResNet101FPNMaskRCNN="mask_rcnn_r101_fpn-800x1344",
+                ResNet50C4MaskRCNN="mask_rcnn_r50_c4-800x1344")
 DEMO = """example:
   demo.py --dataset coco_2017_val --ckpt model.bin --fit_window 800 1333 --video 0 --delay 1 --show_fps openvino --model model.xml
 """
@@ -101,8 +104,8 @@ def _other(backend):
 
 def _add_pytorch(parser):
     group = parser.add_argument_group("PyTorch")
-    group.add_argument("--model", metavar="NAME|PATH", help="template, work dir or model.py of a checkpoint that does not know "
-                       "its network; those of this tool do")
+    group.add_argument("--model", metavar="NAME|PATH", help="template, work dir, model.py or Segmentoly's class, of a "
+                       "checkpoint that does not know its network; those of this tool do")
     group.add_argument("--show_flops", action="store_true", help="print floating-point operations per image")
     group.add_argument("--show_layers_flops", action="store_true", help="the same for every part of the network")
 
@@ -159,8 +162,13 @@ def _config(model):
     if not model or model.endswith(".py"):
         return model and Path(model)
     from instance_segmentation import api
-    template = api.find_template(model)
+    template = api.find_template(template_name(model))
     return template.path / template.config
+
+
+def template_name(model):
+    """The template that `--model` means: one of NETWORKS, or what is written."""
+    return NETWORKS.get(model.rpartition(".")[2], model)
 
 
 def _print_costs(args, weights, config, source, loading):

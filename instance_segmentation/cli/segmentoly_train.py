@@ -5,10 +5,9 @@ from pathlib import Path
 
 from instance_segmentation.cli import run
 from instance_segmentation.cli.options import count
+from instance_segmentation.cli.segmentoly import template_name
 from instance_segmentation.errors import TrainingError
 
-# Segmentoly's names of networks, which its users have in scripts; what goes before the last dot does not matter
-NETWORKS = ("ResNet50FPNMaskRCNN",)
 NOT_KEPT = ("help", "verbose", "load_cfg", "save_cfg")
 EXAMPLE = """examples:
   train.py                                         Detectron's baseline on data/coco, 90000 iterations
@@ -23,7 +22,8 @@ def parser(prog="train.py"):
         prog=prog, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
         description="Train Mask R-CNN as Segmentoly and Detectron do: counted in iterations. Each run gets a folder of its own, "
                     "a work dir with outputs/{latest,best,iter_N}.pth, logs and TensorBoard events.")
-    result.add_argument("--model", metavar="NAME", help="template, by name or path (default: the baseline)")
+    result.add_argument("--model", metavar="NAME",
+                        help="template, by name or path, or Segmentoly's class (default: the baseline)")
     result.add_argument("--dataset", nargs="+", metavar="NAME|FILE", help="coco2017, or the COCO files or names "
                         "(coco_2017_train) of training and validation data (default: coco2017, in data/coco)")
     result.add_argument("--load_cfg", type=Path, metavar="FILE", help="YAML with flags' values; those given here go first")
@@ -84,8 +84,8 @@ def call(args):
     if "save_cfg" in args:
         write_flags(args.save_cfg, {key: value for key, value in options.items() if key not in NOT_KEPT})
     options = {key: value for key, value in options.items() if key not in NOT_KEPT}
-    if options.get("model", "").rpartition(".")[2] in NETWORKS:
-        del options["model"]
+    if "model" in options:
+        options["model"] = template_name(options["model"])
     datasets = options.pop("dataset", ["coco2017"])
     if datasets != ["coco2017"]:
         if len(datasets) != 2:
@@ -108,7 +108,8 @@ def read_flags(path):
     Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_sequence)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
-        content = {key: value for key, value in content.items() if key not in NOT_KEPT and value not in (None, "None", False)}
+        content = {key: value for key, value in content.items()
+                   if key not in NOT_KEPT and value is not False and value not in (None, "None")}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise TrainingError(f"--load_cfg {path}: cannot be read as a YAML of flags ({' '.join(str(error).split())})") from error
     result = parser(f"--load_cfg {path}")

@@ -116,8 +116,9 @@ def classes_of(checkpoint):
                or meta.get("CLASSES"))
     if classes:
         return (classes,) if isinstance(classes, str) else tuple(classes)
-    head = checkpoint["state_dict"].get("roi_head.bbox_head.fc_cls.weight")
-    if head is not None and len(head) == 81:  # the published COCO snapshots carry no class list
+    names = ("roi_head.bbox_head.fc_cls.weight", "roi_head.bbox_head.0.fc_cls.weight")  # the second is a cascade's
+    head = next((checkpoint["state_dict"][name] for name in names if name in checkpoint["state_dict"]), ())
+    if len(head) == 81:  # the published COCO snapshots carry no class list
         from mmdet.datasets import CocoDataset
         return tuple(CocoDataset.METAINFO["classes"])
     return None

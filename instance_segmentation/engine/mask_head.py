@@ -1,5 +1,7 @@
 """FCNMaskHead whose predictions leave as RLEs, pasted by the code that also serves the exported network."""
 
+import warnings
+
 import numpy as np
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -7,6 +9,8 @@ from mmdet.registry import MODELS
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.inference.masks import paste_rles
+
+warnings.filterwarnings("ignore", "indexing with dtype torch.uint8", UserWarning)  # mmdet's heads that share layers (C4)
 
 
 @MODELS.register_module()

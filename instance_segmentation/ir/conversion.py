@@ -1,6 +1,7 @@
 """From PyTorch modules to OpenVINO graphs, and graphs joined to a model: what every family of networks needs."""
 
 import warnings
+from itertools import chain, count
 
 import openvino as ov
 import torch
@@ -94,4 +95,17 @@ def join(inputs, name, outputs):
     for port, node in [*inputs.items(), *zip(outputs, results, strict=True)]:
         node.set_friendly_name(port)
         node.output(0).set_names({port})
-    return ov.Model(results, list(inputs.values()), name)
+    model = ov.Model(results, list(inputs.values()), name)
+    _name_apart(model)
+    return model
+
+
+def _name_apart(model):
+    """Give no two nodes the same name, as those of a cascade's heads have it: NNCF tells nodes apart by their names."""
+    taken = set()
+    for node in model.get_ordered_ops():
+        own = node.get_friendly_name()
+        name = next(name for name in chain([own], (f"{own}_{number}" for number in count(2))) if name not in taken)
+        if name != own:
+            node.set_friendly_name(name)
+        taken.add(name)

@@ -27,7 +27,7 @@ class MasksOfAllClasses(nn.Module):
 
 
 def build_ir(model, channel_order="BGR"):
-    """Build the graph of a checked MaskRCNN.
+    """Build the graph of a checked Mask R-CNN or Cascade Mask R-CNN.
 
     Segmentoly's own models also gave `batch_ids` [N], all 0. The Open Model Zoo's demo refuses a fifth output, so it is left out.
 

@@ -57,6 +57,7 @@ def test_names_that_mean_the_same(source, target, expected):
 
 
 def test_a_head_of_81_rows_is_cocos():
-    assert classes_of(dict(meta={}, state_dict={"roi_head.bbox_head.fc_cls.weight": torch.zeros(81, 2)})) == COCO
+    for head in ("bbox_head", "bbox_head.0"):
+        assert classes_of(dict(meta={}, state_dict={f"roi_head.{head}.fc_cls.weight": torch.zeros(81, 2)})) == COCO
     assert classes_of(dict(meta={}, state_dict={"roi_head.bbox_head.fc_cls.weight": torch.zeros(4, 2)})) is None
     assert classes_of(dict(meta=dict(CLASSES=("a",)), state_dict={})) == ("a",)

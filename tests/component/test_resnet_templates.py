@@ -125,5 +125,6 @@ def test_int8_of_a_cascade_leaves_coordinates_alone(cascade, photo, tmp_path):
     int8 = quantize(model, info, [photo], always)
     quantised = {node.input_value(0).get_node().get_friendly_name() for node in int8.get_ops()
                  if node.get_type_name() == "FakeQuantize"}
-    assert {REGIONS.format(1), REGIONS.format(2)} <= always and not quantised & always and len(quantised) > 50
+    assert {REGIONS.format(1), REGIONS.format(2)} <= always and len(quantised) > 50
+    assert not [name for name in quantised & always if not name.startswith("Gather")]  # sorted features, for the next layer
     assert {"backbone stage 3", "neck", "box head", "mask head"} <= set(parts(model, always))

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from instance_segmentation import api, iterations
+from instance_segmentation.cli.segmentoly import NETWORKS, template_name
 from instance_segmentation.cli.segmentoly_train import main
 
 FLAGS = ("model", "dataset", "load_cfg", "save_cfg", "display_interval", "nw", "bs", "bs_per_gpu", "resume", "output_dir",
@@ -22,6 +23,7 @@ resume: false
 model: segmentoly.rcnn.model_zoo.resnet_fpn_mask_rcnn.ResNet50FPNMaskRCNN
 dataset: coco2017
 lr: 0.01
+num_workers: 0
 """
 
 
@@ -49,7 +51,12 @@ def test_flags_reach_the_training(trained, tmp_path):
 def test_a_configuration_of_segmentoly_is_read_and_flags_go_first(trained, tmp_path):
     (tmp_path / "c.yaml").write_text(THEIRS)
     assert main(["--load_cfg", str(tmp_path / "c.yaml"), "--lr", "0.5"]) == 0
-    assert trained == [dict(batch_size=4, drop_lr=[30, 40], lr=0.5)]
+    assert trained == [dict(model=iterations.BASELINE, batch_size=4, drop_lr=[30, 40], lr=0.5, num_workers=0)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_segmentolys_classes_are_templates(name):
+    assert api.find_template(template_name(f"segmentoly.rcnn.model_zoo.any_module.{name}")).name == NETWORKS[name]
 
 
 @pytest.mark.parametrize(("words", "says"), [
