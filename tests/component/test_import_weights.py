@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from instance_segmentation.errors import WeightsError
 from tests.component.foreign_files import EXTRAS, as_there, write
 from tests.component.speaking import photo_like, speaking_network
 from tests.component.test_network import legacy_snapshot
+from tests.component.test_resnet_templates import THIN, TRUNK, gate
 
 pytestmark = pytest.mark.component
 NARROW = """
@@ -296,17 +298,8 @@ def test_boxes_here_are_detectrons_plus_their_last_pixel():
 
 @pytest.mark.parametrize("tool", ["detectron", pytest.param("torchvision", marks=pytest.mark.nightly)])
 def test_the_exported_graph_counts_as_the_tool_does(tool, tmp_path):
-    import cv2
-
-    from instance_segmentation.ir.graph import build_ir
-    from instance_segmentation.ir.parity import compare
-    channels = ("neck__out", "rpn_head__in", "rpn_head__feat", "roi_head__bbox_roi_extractor__out", "roi_head__bbox_head__in",
-                "roi_head__bbox_head__fc_out", "roi_head__mask_roi_extractor__out", "roi_head__mask_head__in",
-                "roi_head__mask_head__conv_out")
-    overrides = {f"model__{part}_channels": 32 for part in channels}
-    overrides |= dict(model__backbone__base_channels=16, model__neck__in_channels=[64, 128, 256, 512])
-    model = speaking_network(["a", "b"], (160, 192), SOURCES[tool].template, **overrides)
+    model = speaking_network(("a", "b"), (160, 192), SOURCES[tool].template, **THIN, **TRUNK)
     cv2.imwrite(str(tmp_path / "photo.png"), photo_like((160, 192), 3))
-    result = compare(model, build_ir(model), [tmp_path / "photo.png"])
+    result = gate(model, image_files=[tmp_path / "photo.png"])
     result.check()
     assert result.detections > 10
