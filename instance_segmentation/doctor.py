@@ -16,6 +16,7 @@ from instance_segmentation.templates.catalogue import find_template, list_templa
 
 TITLES = {"problem": "PROBLEM", "warning": "Warning", "note": "Note"}
 SHOWN_CLASSES = 20
+CUSTOM = "Custom Instance Segmentation"  # templates of this kind are suggested
 ANYWAY = {"problem": "correct it, or let --fix leave it out"}
 
 
@@ -70,7 +71,8 @@ def check_data(data=None, *, train_ann_files=None, train_data_roots=None, val_an
         TemplateError: There is no such template.
     """
     sources = _sources(data, train=(train_ann_files, train_data_roots), val=(val_ann_files, val_data_roots))
-    templates = [find_template(template)] if template else list_templates()
+    # those of COCO's classes are for comparisons and special wishes
+    templates = [find_template(template)] if template else [known for known in list_templates() if known.problem == CUSTOM]
     targets = _targets(fix, sources)
     checkup = _examine(Checkup(sources, data), classes, templates, similar)
     _tell(checkup)

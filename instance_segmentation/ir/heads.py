@@ -44,11 +44,11 @@ class BoxHead(nn.Module):
 
     def __init__(self, stage):
         super().__init__()
-        self.layers = nn.Sequential(stage.shared, stage.head)
+        self.shared, self.head = stage.shared, stage.head
 
     def forward(self, features):
         """Return logits and deltas."""
-        return self.layers(features)
+        return self.head(self.shared(features))
 
 
 def mask_head(stage):
