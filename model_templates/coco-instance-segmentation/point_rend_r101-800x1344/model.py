@@ -1,28 +1,5 @@
-_base_ = "../../_base_/point_rend.py"
+_base_ = "../point_rend_r50-800x1344/model.py"
 
-input_size = (800, 1344)  # height, width; `train.py --input-size` replaces it everywhere below
-resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
-pad_value = 114  # near the mean: the originals' padding, added after normalisation, was 0
+input_size = (800, 1344)  # height, width, as in the base file, whose pipelines have it too
 
 model = dict(backbone=dict(depth=101))
-
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="RandomChoiceResize", resize_type="Resize", keep_ratio=True,
-         scales=[(1333, side) for side in range(640, 801, 32)]),  # width, height
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1344, 800), keep_ratio=True),
-    dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114))),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
-]
-# with the annotations, for the validation loss
-val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-                *test_pipeline[1:]]
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
-val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
