@@ -89,6 +89,12 @@ def test_deformable_convolution_is_mmcvs(kind):
     assert expected.std() > 0.1
 
 
+def test_path_aggregation(photo):
+    result = gate(speaking_network(CLASSES, SIZE, "r50_pafpn-800x1344", **THIN, **TRUNK), image_files=[photo])
+    result.check()
+    assert result.detections > 5
+
+
 def test_c4(photo):
     """No pyramid, and layers that box and mask head share."""
     model = speaking_network(CLASSES, SIZE, "r50_c4-800x1344", model__test_cfg__rpn__max_per_img=10,
