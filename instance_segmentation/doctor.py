@@ -12,11 +12,10 @@ from instance_segmentation.errors import DatasetError
 from instance_segmentation.layouts import find_files
 from instance_segmentation.object_sizes import Suggestion, object_sides, suggest
 from instance_segmentation.report import progress, say, table, write_metrics_json
-from instance_segmentation.templates.catalogue import find_template, list_templates
+from instance_segmentation.templates.catalogue import CUSTOM, find_template, list_templates
 
 TITLES = {"problem": "PROBLEM", "warning": "Warning", "note": "Note"}
 SHOWN_CLASSES = 20
-CUSTOM = "Custom Instance Segmentation"  # templates of this kind are suggested
 ANYWAY = {"problem": "correct it, or let --fix leave it out"}
 
 

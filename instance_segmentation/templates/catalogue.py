@@ -8,6 +8,7 @@ from instance_segmentation.errors import MissingExtraError, TemplateError
 from instance_segmentation.templates.schema import load_template
 
 PACKAGE = Path(__file__).resolve().parents[1]
+CUSTOM = "Custom Instance Segmentation"  # `problem` of the templates for own classes
 
 
 def templates_root():
@@ -24,7 +25,7 @@ def templates_root():
 
 
 def list_templates(root=None):
-    """Read all templates under `root` (the packaged ones when None), in the order of their paths.
+    """Read all templates under `root` (the packaged ones when None), those for own classes first, in the order of their paths.
 
     Raises:
         TemplateError: Any of them is wrong, or two have the same name.
@@ -40,7 +41,7 @@ def list_templates(root=None):
     problems += [f"{root}: two templates are named '{name}'" for name in sorted(set(names)) if names.count(name) > 1]
     if problems:
         raise TemplateError("\n".join(problems))
-    return templates
+    return sorted(templates, key=lambda template: template.problem != CUSTOM)
 
 
 def find_template(name_or_path, root=None):
