@@ -129,8 +129,10 @@ def write_flags(path, options):
         TrainingError: It cannot be written.
     """
     import yaml
+
+    from instance_segmentation.report import write_text
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     try:
-        path.write_text(yaml.safe_dump(plain), encoding="utf-8")
+        write_text(path, yaml.safe_dump(plain))
     except OSError as error:
         raise TrainingError(f"--save_cfg {path}: cannot be written: {error.strerror}") from error
