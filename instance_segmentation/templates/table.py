@@ -54,10 +54,11 @@ def readme(templates, latencies):
 
 def _row(template, latency):
     height, width = template.input_size
-    numbers = [(template.metric("size"), 2), *((template.metric(key), 1) for key in ("complexity", "bbox", "segm")),
-               (template.snapshot and template.snapshot.size / 1e6, 0)]
+    numbers = [(template.metric("size"), 2), *((template.metric(key), 1) for key in ("complexity", "bbox", "segm"))]
     texts = ["–" if value is None else f"{value:.{digits}f}" for value, digits in numbers]
     texts.insert(2, ", ".join(map(str, latency)) or "–")
+    snapshot = template.snapshot
+    texts.append("–" if snapshot is None else f"{snapshot.size / 1e6:.0f}" if snapshot.size else "mmdet's")
     return f"[{template.name}]({template.path.parent.name}/{template.name})", f"{height}×{width}", *texts, template.good_for
 
 
