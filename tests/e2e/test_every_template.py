@@ -53,4 +53,6 @@ def _options(template):
     two_stages = "rcnn" in template.name or "security" in template.name or "point_rend" in template.name
     if not two_stages:
         return [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0"]
-    return [*OPTIONS, "model.test_cfg.rpn.nms_pre=1000", "model.test_cfg.rpn.max_per_img=300"]
+    # few boxes of each class, so that all classes are among the best hundred detections: INT8 needs that
+    return [*OPTIONS, "model.test_cfg.rpn.nms_pre=1000", "model.test_cfg.rpn.max_per_img=300",
+            "model.test_cfg.rcnn.nms.iou_threshold=0.2"]
