@@ -32,6 +32,11 @@ class OnnxSession:
             raise WeightsError(f"{what}: ONNX Runtime cannot read it ({error}); export it again") from error
         self.names = [output.name for output in self.session.get_outputs()]
 
+    @property
+    def shapes(self):
+        """Shapes of the inputs and of the outputs, each by name; lengths that are not fixed are names."""
+        return [{item.name: item.shape for item in items} for items in (self.session.get_inputs(), self.session.get_outputs())]
+
     def __call__(self, image):
         """Run on one image [1, 3, H, W] of any number type, 0…255."""
         return dict(zip(self.names, self.session.run(None, {"image": image.astype("float32", copy=False)}), strict=True))

@@ -6,28 +6,15 @@ detections with what NMS may leave of the boxes that mmdet decodes from the grap
 
 import torch
 
-from instance_segmentation.ir.parity_images import as_sent, prepared
-from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES, all_priors, map_names, maps_of
-from instance_segmentation.ir.session import compile_ir
+from instance_segmentation.ir.parity_graph import Graph
+from instance_segmentation.ir.parity_images import prepared
+from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES, all_priors, stage_names, maps_of
 from instance_segmentation.ir.suppression import may_leave
 
-OUTPUTS = ("boxes", "labels", "masks")
 
-
-class Graph:
-    """The compiled graph with the network's maps as further outputs."""
-
-    def __init__(self, ir, channel_order, model):
-        ir, names = ir.clone(), map_names(model)
-        nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
-        ir.add_outputs([nodes[name].output(0) for name in names])
-        self.compiled, self.channel_order, self.names = compile_ir(ir), channel_order, names
-
-    def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and the maps by name."""
-        arrays = list(self.compiled(as_sent(image, self.channel_order)).values())
-        return (dict(zip(OUTPUTS, arrays, strict=False)),
-                {name: torch.from_numpy(array.copy()) for name, array in zip(self.names, arrays[len(OUTPUTS):], strict=True)})
+def graph(exported, channel_order, model):
+    """The exported model as a `parity_graph.Graph`."""
+    return Graph(exported, channel_order, stage_names(model))
 
 
 @torch.inference_mode()
@@ -48,11 +35,12 @@ def same_in_parts(model, image, found, stages, tolerance):
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
         found: The graph's detections, a `contracts.Found`.
-        stages: The graph's maps by name.
+        stages: The graph's outputs and maps by name.
         tolerance: `box_px`, `score` and `maps` bound the differences.
     """
     inputs, _ = prepared(model, image)
-    return _same_maps(dict(zip(map_names(model), maps_of(model, inputs), strict=True)), stages, tolerance) and _same_choice(
+    stages = {name: torch.from_numpy(stages[name]) for name in stage_names(model)}
+    return _same_maps(dict(zip(stage_names(model), maps_of(model, inputs), strict=True)), stages, tolerance) and _same_choice(
         model, found, stages, tolerance)
 
 
