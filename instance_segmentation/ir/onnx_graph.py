@@ -4,6 +4,7 @@ import io
 import warnings
 
 import torch
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 
 from instance_segmentation.errors import MissingExtraError
 from instance_segmentation.inference.contracts import MASK_RCNN
@@ -12,7 +13,7 @@ from instance_segmentation.ir.graph import family_of
 from instance_segmentation.ir.info import ONNX_PREFIX
 from instance_segmentation.ir.onnx_mask_rcnn import OnnxMaskRCNN
 from instance_segmentation.ir.operators import ONNX
-from instance_segmentation.ir.support import check, has_deformable_layers
+from instance_segmentation.ir.support import check
 
 OPSET, DEFORM_CONV_OPSET = 17, 19  # the latter is the first that has DeformConv
 
@@ -40,25 +41,37 @@ def build_onnx(model, channel_order="BGR"):
     family = family_of(model)
     network = (OnnxMaskRCNN if family is mask_rcnn else family.Whole)(model, channel_order == "RGB")
     outputs = list(family.CONTRACT.outputs)
-    proto = onnx.load_from_string(_trace(network.eval(), model, [*outputs, *family.stage_names(model)],
-                                         outputs if family.CONTRACT is MASK_RCNN else []))
+    proto = onnx.load_from_string(trace(network.eval(), _example(model), [*outputs, *family.stage_names(model)],
+                                        outputs if family.CONTRACT is MASK_RCNN else ()))
     del proto.graph.output[len(outputs):]
     onnx.checker.check_model(proto)
     return proto
 
 
-def _trace(network, model, names, growing):
-    """Bytes of the ONNX model of a layer that takes an image; `growing` are outputs with a row per detection."""
-    written, opset = io.BytesIO(), DEFORM_CONV_OPSET if has_deformable_layers(model) else OPSET
+def trace(network, image, names, growing=()):
+    """Trace a layer.
+
+    Args:
+        network: nn.Module in eval mode.
+        image: Its input, by which it is traced, [1, 3, H, W].
+        names: Of its outputs.
+        growing: Those with one row per detection.
+
+    Returns:
+        The bytes of an ONNX model whose input is `image`.
+    """
+    deformable = any(isinstance(layer, (DeformConv2d, ModulatedDeformConv2d)) for layer in network.modules())
     for name, translate in ONNX.items():
         torch.onnx.register_custom_op_symbolic(name, translate, OPSET)
+    written = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # tracing fixes shapes and branches; that is wanted here, the input size never changes
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", UserWarning)  # the exporter's notes about constant folding
-        torch.onnx.export(network, (_example(model),), written, dynamo=False, opset_version=opset, input_names=["image"],
-                          output_names=names, dynamic_axes={name: {0: "detections"} for name in growing})
+        torch.onnx.export(network, (image,), written, dynamo=False, opset_version=DEFORM_CONV_OPSET if deformable else OPSET,
+                          input_names=["image"], output_names=names,
+                          dynamic_axes={name: {0: "detections"} for name in growing})
     return written.getvalue()
 
 

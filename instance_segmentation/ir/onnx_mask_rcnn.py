@@ -1,6 +1,6 @@
 """mmdet's two-stage Mask R-CNN, and Cascade Mask R-CNN, in torch alone, to be traced for ONNX.
 
-The same computation as in `mask_rcnn.py`. RoiAlign, which torch has no counterpart of, is traced through a function that names it.
+The same computation as in `mask_rcnn.py`. RoiAlign, which torch has no operator of, is traced by a function that names it.
 """
 
 import torch
@@ -102,7 +102,8 @@ class OnnxMaskRCNN(nn.Module):
         config = self.model.test_cfg.rcnn
         largest = torch.where(scores[:, :, None] > config.score_thr, boxes, torch.zeros_like(boxes)).max()
         classes = torch.arange(len(scores), dtype=torch.float32)[:, None, None]
-        label, proposal = suppressed(boxes + classes * (largest + 1), scores, config.nms.iou_threshold, config.score_thr).unbind(1)
+        apart = boxes + classes * (largest + 1)
+        label, proposal = suppressed(apart, scores, config.nms.iou_threshold, config.score_thr).unbind(1)
         best, order = scores[label, proposal].sort(descending=True)
         best, order = best[:config.max_per_img], order[:config.max_per_img]
         label, proposal = label[order], proposal[order]

@@ -42,7 +42,8 @@ class Stages:
     @classmethod
     def of(cls, answer, model):
         """Those among a `Graph`'s answer."""
-        levels, found = len(model.rpn_head.prior_generator.strides), [torch.from_numpy(answer[name]) for name in stage_names(model)]
+        levels = len(model.rpn_head.prior_generator.strides)
+        found = [torch.from_numpy(answer[name]) for name in stage_names(model)]
         return cls(found[:levels], found[levels:2 * levels], found[2 * levels:-2], *found[-2:])
 
     @property

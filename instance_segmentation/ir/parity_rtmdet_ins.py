@@ -8,7 +8,7 @@ import torch
 
 from instance_segmentation.ir.parity_graph import Graph
 from instance_segmentation.ir.parity_images import prepared
-from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES, all_priors, stage_names, maps_of
+from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES, all_priors, maps_of, stage_names
 from instance_segmentation.ir.suppression import may_leave
 
 

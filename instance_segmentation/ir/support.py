@@ -77,12 +77,6 @@ def _rpn_differences(rpn):
     yield from _coder_differences("rpn_head.bbox_coder", rpn.bbox_coder)
 
 
-def has_deformable_layers(model):
-    """Whether the trunk has deformable convolutions."""
-    from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
-    return any(isinstance(layer, (DeformConv2d, ModulatedDeformConv2d)) for layer in model.backbone.modules())
-
-
 def _layer_differences(backbone):
     from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 

@@ -177,7 +177,47 @@ def test_int8_leaves_coordinates_and_masks_alone(exported, photos):
     assert {"backbone stage 1", "neck", "box and kernel branches", "mask features"} <= set(parts(model, always))
 
 
-def test_onnx_is_refused_by_name(network, tmp_path):
+@pytest.fixture(scope="module")
+def onnx_file(network, photos, tmp_path_factory):
     from instance_segmentation.ir.export import write_onnx
-    with pytest.raises(ExportError, match="exported to ONNX:\n  model: got RTMDet, supported: MaskRCNN"):
-        write_onnx(network, tmp_path / "m.onnx", origin={})
+    result = write_onnx(network, tmp_path_factory.mktemp("onnx") / "m.onnx", origin={}, samples=photos)
+    assert result.parity.detections > 20 and not result.parity.unexplained and result.parity.box_px <= 1e-3
+    assert (result.info.resize_type, result.info.pad_value) == ("fit_to_window", 114)
+    return result.path
+
+
+def test_onnx_has_standard_operators_and_fixed_masks(onnx_file):
+    import onnx
+    graph = onnx.load(onnx_file).graph
+    assert {node.domain for node in graph.node} == {""}
+    assert [dim.dim_param or dim.dim_value for dim in graph.output[2].type.tensor_type.shape.dim] == ["detections", 56, 56]
+
+
+def test_evaluation_demo_and_checkpoint_find_the_same_in_onnx(network, onnx_file, photos):
+    check_letterbox(network, onnx_file, photos[1])
+
+
+def test_gate_of_onnx_can_fail(network, onnx_file):
+    from instance_segmentation.ir.parity import compare
+    layer = network.bbox_head.rtm_reg[0]
+    kept = layer.weight
+    layer.weight = torch.nn.Parameter(1.01 * kept.detach())
+    try:
+        with pytest.raises(ExportError, match="does not compute what the checkpoint computes"):
+            compare(network, onnx_file).check()
+    finally:
+        layer.weight = kept
+
+
+def test_onnx_that_finds_nothing(network, tmp_path):
+    """Also while it is traced."""
+    from instance_segmentation.ir.export import write_onnx
+    from instance_segmentation.ir.onnx_session import read_onnx
+    kept = network.test_cfg.score_thr
+    network.test_cfg.score_thr = 1.0
+    try:
+        run, _ = read_onnx(write_onnx(network, tmp_path / "m.onnx", origin={}).path)
+    finally:
+        network.test_cfg.score_thr = kept
+    answer = run(np.zeros((1, 3, *SIZE)))
+    assert [answer[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 56, 56)]
