@@ -47,7 +47,7 @@ def serve(pipe, weights, side, image):
     """In the child: run the network once for every message."""
     from instance_segmentation.engine import memory
     memory.keep_freed_memory = lambda: None
-    from instance_segmentation.benchmarking import eager, prepared
+    from instance_segmentation.deployment.benchmarking import eager, prepared
     model = network(weights, side)
     contender = eager(model, prepared(image, model.input_size))
     pipe.send("ready")
@@ -77,7 +77,7 @@ def main():
     """Measure and print a table per network."""
     args = parse()
     for side in ((args.input_size,) if args.load_weights else (480, 576)):
-        from instance_segmentation.benchmarking import eager, openvino_pair, prepared, tell, tell_layers
+        from instance_segmentation.deployment.benchmarking import eager, openvino_pair, prepared, tell, tell_layers
         from instance_segmentation.ir.graph import build_ir
         from instance_segmentation.ir.speed import measure
         stock = stock_process(args.load_weights, side, args.image)

@@ -16,7 +16,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(640, 640), keep_ratio=True),
+    dict(type="FitToWindow", scale=(640, 640)),
     to_size,
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
