@@ -6,9 +6,10 @@ detections with what NMS may leave of the boxes that mmdet decodes from the grap
 
 import torch
 
+from instance_segmentation.ir.limits import CELL_SCORES
 from instance_segmentation.ir.parity_graph import Graph
 from instance_segmentation.ir.parity_images import prepared
-from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES, all_priors, maps_of, stage_names
+from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, all_priors, maps_of, stage_names
 from instance_segmentation.ir.suppression import may_leave
 
 
@@ -50,14 +51,14 @@ def _same_maps(own, stages, tolerance):
 
 def _limit(name, values, tolerance):
     """Largest difference that a map may have; of values without bound rounding grows with them."""
-    bounds = {SCORES: tolerance.score, DISTANCES: tolerance.box_px, KERNELS: tolerance.maps, FEATURES: tolerance.maps}
+    bounds = {CELL_SCORES: tolerance.score, DISTANCES: tolerance.box_px, KERNELS: tolerance.maps, FEATURES: tolerance.maps}
     limit = next(limit for start, limit in bounds.items() if name.startswith(start.format("")))
     return limit * max(1.0, float(values.abs().max()) / 100)
 
 
 def _same_choice(model, found, stages, tolerance):
     config, levels = model.test_cfg, range(len(model.bbox_head.prior_generator.strides))
-    scores, distances = ([stages[name.format(level)] for level in levels] for name in (SCORES, DISTANCES))
+    scores, distances = ([stages[name.format(level)] for level in levels] for name in (CELL_SCORES, DISTANCES))
     places = torch.from_numpy(all_priors(model)[:, :2])
     boxes = model.bbox_head.bbox_coder.decode(places, torch.cat(distances, 1).T, max_shape=model.input_size)
     large = ((boxes[:, 2:] - boxes[:, :2]) > config.get("min_bbox_size", -1)).all(1)

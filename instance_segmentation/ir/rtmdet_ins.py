@@ -10,11 +10,12 @@ from torch import nn
 from instance_segmentation.engine.rtmdet_ins import crop
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT
 from instance_segmentation.ir.conversion import Pixels, convert, finish, outputs_of
+from instance_segmentation.ir.limits import CELL_SCORES
 from instance_segmentation.ir.operators import best, larger_than, sigmoid, suppressed
 
-# Names of nodes: the network's maps, per level scores [classes, cells] and distances [4, cells], of all levels together kernels
-# [numbers, cells], and the mask features [1, C, h, w]
-SCORES, DISTANCES, KERNELS, FEATURES = "cell_scores_{}", "cell_distances_{}", "cell_kernels", "mask_features"
+# Names of nodes: the network's maps, per level scores [classes, cells] (CELL_SCORES) and distances [4, cells], of all levels
+# together kernels [numbers, cells], and the mask features [1, C, h, w]
+DISTANCES, KERNELS, FEATURES = "cell_distances_{}", "cell_kernels", "mask_features"
 
 
 def build_ir(model, channel_order="BGR"):
@@ -34,7 +35,7 @@ def build_ir(model, channel_order="BGR"):
 def stage_names(model):
     """Names of the network's maps, in their order."""
     levels = range(len(model.bbox_head.prior_generator.strides))
-    return [*map(SCORES.format, levels), *map(DISTANCES.format, levels), KERNELS, FEATURES]
+    return [*map(CELL_SCORES.format, levels), *map(DISTANCES.format, levels), KERNELS, FEATURES]
 
 
 def grid_size(model, level):

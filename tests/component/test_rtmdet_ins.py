@@ -164,6 +164,33 @@ def test_every_layer_has_a_gradient_without_objects(network):
     check_gradients_without_objects(network, SIZE)
 
 
+def test_other_limits_equal_an_export_with_other_settings(network, exported):
+    """To the bit; they count detections, of which a speed leaves none out."""
+    from instance_segmentation.inference.exported import LoadOptions
+    from instance_segmentation.inference.speeds import lighten
+    from instance_segmentation.ir.graph import build_ir
+    from instance_segmentation.ir.limits import Limits, counted, read_limits, set_limits
+    from instance_segmentation.ir.session import compile_ir
+    edited, config = ov.Core().read_model(exported.path), network.test_cfg
+    assert (read_limits(edited), counted(edited)) == ((100, 0.05), "detections")
+    set_limits(edited, Limits(12, 0.1))
+    assert read_limits(edited) == Limits(12, 0.1)
+    config.max_per_img, config.score_thr = 12, 0.1
+    try:
+        graphs = [compile_ir(graph) for graph in (edited, build_ir(network))]
+    finally:
+        config.max_per_img, config.score_thr = 100, 0.05
+    seen = 0
+    for seed in range(2):
+        one, other = (graph(photo_like(SIZE, seed).transpose(2, 0, 1)[None].astype(np.float32)) for graph in graphs)
+        for name in ("boxes", "labels", "masks"):
+            np.testing.assert_array_equal(one[name], other[name])
+        seen += len(one["boxes"])
+    assert 0 < seen <= 24
+    lighten(edited, LoadOptions(speed="rapid"), 0.3, exported.path)
+    assert read_limits(edited) == Limits(12, 0.3)
+
+
 def test_int8_leaves_coordinates_and_masks_alone(exported, photos):
     from instance_segmentation.ir.info import read_ir
     from instance_segmentation.ir.quantize import check_quantizable, coordinate_names, parts, quantize
