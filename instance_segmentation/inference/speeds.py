@@ -86,5 +86,5 @@ def lighten(model, options, threshold, path):
 def refusal(options, path):
     """The WeightsError for a model that cannot be made faster."""
     return WeightsError(f"--speed {options.speed}: {path} has a fixed input and is no .xml of this tool's Mask R-CNN or "
-                        "RTMDet-Ins, so it cannot be made faster here; export it for a smaller input (export.py --input-size), or "
-                        "leave the speed out")
+                        "RTMDet-Ins, so it cannot be made faster here; export it for a smaller input (export.py --input-size), "
+                        "or leave the speed out")

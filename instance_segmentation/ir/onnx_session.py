@@ -29,7 +29,8 @@ class OnnxSession:
             self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception class for each kind of damage, without a common base
             what = source if isinstance(source, (str, Path)) else "the model"
-            raise WeightsError(f"{what}: ONNX Runtime cannot read it ({error}); export it again") from error
+            raise WeightsError(f"{what}: ONNX Runtime cannot read it ({error}); export it again, or update onnxruntime from "
+                               f"{onnxruntime.__version__}: deformable convolutions need 1.25") from error
         self.names = [output.name for output in self.session.get_outputs()]
 
     @property
