@@ -59,8 +59,7 @@ def _limit(name, values, tolerance):
 def _same_choice(model, found, stages, tolerance):
     config, levels = model.test_cfg, range(len(model.bbox_head.prior_generator.strides))
     scores, distances = ([stages[name.format(level)] for level in levels] for name in (CELL_SCORES, DISTANCES))
-    places = torch.from_numpy(all_priors(model)[:, :2])
-    boxes = model.bbox_head.bbox_coder.decode(places, torch.cat(distances, 1).T, max_shape=model.input_size)
+    boxes = model.bbox_head.bbox_coder.decode(all_priors(model)[:, :2], torch.cat(distances, 1).T, max_shape=model.input_size)
     large = ((boxes[:, 2:] - boxes[:, :2]) > config.get("min_bbox_size", -1)).all(1)
     cut = max(_cut(level.flatten(), config) for level in scores)
     scores = torch.cat(scores, 1)[:, large]

@@ -48,7 +48,7 @@ def all_priors(model):
     """Cells' places and strides, [cells, 4] float32: x y in pixels of the input, horizontal and vertical stride."""
     prior_generator = model.bbox_head.prior_generator
     sizes = [grid_size(model, level) for level in range(len(prior_generator.strides))]
-    return torch.cat(prior_generator.grid_priors(sizes, device="cpu", with_stride=True)).numpy()
+    return torch.cat(prior_generator.grid_priors(sizes, device="cpu", with_stride=True))
 
 
 class Whole(nn.Module):
@@ -57,7 +57,7 @@ class Whole(nn.Module):
     def __init__(self, model, reverse):
         super().__init__()
         self.model, self.pixels = model, Pixels(model, reverse)
-        self.register_buffer("priors", torch.from_numpy(all_priors(model)))
+        self.register_buffer("priors", all_priors(model))
         self.register_buffer("limits", torch.tensor(model.input_size[::-1] * 2, dtype=torch.float32))
         places = model.bbox_head.prior_generator.single_level_grid_priors(grid_size(model, 0), 0, device="cpu").t()
         self.register_buffer("places", torch.cat([places, torch.ones_like(places[:1])]))
