@@ -21,8 +21,8 @@ class Graph:
     def __init__(self, exported, channel_order, names, port=lambda node: node.output(0)):
         self.channel_order = channel_order
         if isinstance(exported, ov.Model):
-            wide = _wider_ir(exported, names, port)
-            self.run, self.names = compile_ir(wide), [output.any_name for output in wide.outputs]
+            self.run = compile_ir(_wider_ir(exported, names, port))
+            self.names = [*(output.any_name for output in exported.outputs), *names]
         else:
             self.run = _wider_onnx(exported, names)
             self.names = self.run.names
