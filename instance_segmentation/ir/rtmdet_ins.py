@@ -70,7 +70,7 @@ class Whole(nn.Module):
         labels, cells, scores = self.candidates(maps[:levels])
         boxes = self.decode(torch.cat(maps[levels:2 * levels], 1), cells)
         labels, cells, scores, boxes = self.suppress(labels, cells, scores, boxes)
-        masks = self.masks(kernels[:, cells].t(), self.priors[cells], boxes, features)
+        masks = self.masks(kernels.index_select(1, cells).t(), self.priors[cells], boxes, features)
         return torch.cat([boxes, scores[:, None]], 1), labels, masks, *maps
 
     def candidates(self, levels):
@@ -98,7 +98,7 @@ class Whole(nn.Module):
             distances: [4, all cells], from the cell's place to the box's left, top, right and bottom.
             cells: Indices.
         """
-        places, distances = self.priors[cells][:, :2], distances[:, cells].t()
+        places, distances = self.priors[cells][:, :2], distances.index_select(1, cells).t()
         boxes = torch.cat([places - distances[:, :2], places + distances[:, 2:]], 1)
         return torch.minimum(boxes.clamp(min=0), self.limits)
 
