@@ -1,4 +1,4 @@
-"""Loaders and metric of the COCO templates. A leaf adds its pipelines, whose sizes would not reach this file."""
+"""Loaders and metric of all templates. A leaf adds its pipelines, whose sizes would not reach this file."""
 
 # An epoch is one pass over the images, as in the originals
 train_dataloader = dict(
