@@ -67,14 +67,15 @@ def accuracy_against_time(plan_json, output_png):
     """Draw the points of a plan.
 
     Args:
-        plan_json: As `instseg plan` writes it: `points`, each with `precision`, `proposals`, `score_threshold`,
+        plan_json: As `instseg plan` writes it: `counted`, and `points`, each with `precision`, `proposals`, `score_threshold`,
             `segm_ap`, `ms`, `pareto` and `recommended`.
         output_png: The picture.
     """
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    points = json.loads(Path(plan_json).read_text(encoding="utf-8"))["points"]
+    plan = json.loads(Path(plan_json).read_text(encoding="utf-8"))
+    points, counted = plan["points"], plan.get("counted", "proposals")
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     unbeaten = sorted((point["ms"], point["segm_ap"]) for point in points if point["pareto"])
     axes.step(*zip(*unbeaten, strict=True), where="post", color="0.6", label="Pareto")
@@ -86,7 +87,7 @@ def accuracy_against_time(plan_json, output_png):
                       textcoords="offset points", fontsize=7)
         if point["recommended"]:
             axes.scatter(point["ms"], point["segm_ap"], s=160, facecolors="none", edgecolors="k", label="recommended")
-    axes.set(title="Beside the points: proposals, score threshold", xlabel="milliseconds per image", ylabel="segm AP")
+    axes.set(title=f"Beside the points: {counted}, score threshold", xlabel="milliseconds per image", ylabel="segm AP")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(output_png, dpi=110)

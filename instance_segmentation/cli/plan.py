@@ -24,7 +24,8 @@ def parser():
     result.add_argument("--images", type=count, default=50, metavar="N",
                         help="how many of these images to use, evenly spaced (default 50)")
     result.add_argument("--proposals", type=count, nargs="+", metavar="N",
-                        help="numbers of region proposals to try besides the export's own (default: 500 300 200 100 50)")
+                        help="numbers of region proposals, or of RTMDet-Ins of detections, to try besides the export's own "
+                             "(default: 500 300 200 100 50)")
     result.add_argument("--score-thresholds", type=share, nargs="+", metavar="SCORE",
                         help="scores below which the graph drops detections, besides the export's own (default: 0.1 0.2 0.3)")
     result.add_argument("--max-drop", type=share, default=0.005, metavar="AP",

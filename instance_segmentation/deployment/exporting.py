@@ -224,25 +224,29 @@ def _network(weights, config, input_size, trust):
 
 def _tell_onnx(result):
     """Say what was written as ONNX, how it was checked and how to run it."""
-    height, width = result.info.input_size
     say("Exported", f"{result.path}, ONNX of standard operators, {result.size_mb:.1f} MB")
     say("Checked", f"in ONNX Runtime: {result.parity.summary()}")
-    say("Run it", f"onnxruntime.InferenceSession('{result.path}').run(None, {{'image': …}}), 'image' [1, 3, {height}, {width}] "
-        "float32 as for the IR")
+    say("Expects", _expected(result.info))
+    say("Run it", f"onnxruntime.InferenceSession('{result.path}').run(None, {{'image': …}})")
+
+
+def _expected(info, image="image"):
+    """What a model's input `image` takes, in words."""
+    height, width = info.input_size
+    return (f"'{image}' [1, 3, {height}, {width}] float32, {info.channel_order}, 0–255 as read from the file: the mean is inside "
+            f"the graph. {RESIZES[info.resize_type].format(info.pad_value)}")
 
 
 def _tell(result, work, fp16):
     """Say what was written, how it was checked, what it expects and how to run it."""
     info = result.info
-    height, width = info.input_size
     say("Exported", f"{result.path} and model.bin, {'FP16' if fp16 else 'FP32'} weights, {result.size_mb:.1f} MB")
     say("Checked", result.parity.summary())
     if not result.parity.real_images:
         say("", "Only noise was used: no images were given. Give your validation images to check on what matters: "
             "--test-ann-files and --test-data-roots")
     image, *others = result.contract.inputs or ("image",)
-    say("Expects", f"'{image}' [1, 3, {height}, {width}] float32, {info.channel_order}, 0–255 as read from the file: the mean is "
-        f"inside the graph. {RESIZES[info.resize_type].format(info.pad_value)}")
+    say("Expects", _expected(info, image))
     if others:
         say("", f"'{others[0]}' [1, 3] float32: height and width in pixels of what the image covers of that, and 1")
     say("Gives", result.contract.gives)

@@ -40,7 +40,8 @@ def plan(work_dir, *, load_weights, val_ann_files, val_data_roots, int8=None, pr
         load_weights: The .xml of an export.
         val_ann_files, val_data_roots: Images that accuracy and time are measured on.
         int8: The .xml of its INT8 counterpart, to be compared too.
-        proposals, score_thresholds: Values to try besides the export's own; those that would be more work are left out.
+        proposals, score_thresholds: Values to try besides the export's own (`ir.limits`); those that would be more work are
+            left out.
         images: How many of the validation images to use, evenly spaced.
         max_drop: Segm AP in [0, 1] that the recommended point may lose beside the best one.
         runs: How often each point is timed.
@@ -65,10 +66,10 @@ def plan(work_dir, *, load_weights, val_ann_files, val_data_roots, int8=None, pr
         points = sweep.score(proposals or PROPOSALS, score_thresholds or SCORES)
         timed = sweep.time([points[0], *(point for point in tradeoff.worth_timing(points) if point != points[0])], runs)
         recommended = tradeoff.recommend(timed, max_drop)
-        tradeoff.tell(timed, recommended)
+        tradeoff.tell(timed, recommended, sweep.counted)
         if left_out := len(points) - len(timed):
-            say("", f"{left_out} of {len(points)} points were not timed: with fewer proposals or a higher threshold the same "
-                "precision finds as much")
+            say("", f"{left_out} of {len(points)} points were not timed: with fewer {sweep.counted} or a higher threshold the "
+                "same precision finds as much")
         result = Plan(tuple(timed), recommended, sweep.runtime(recommended, runs))
         sweep.save(result, Path(save_plan_to or work.path / "plan"), max_drop)
         if apply:
@@ -83,12 +84,12 @@ class _Sweep:
         from instance_segmentation.engine.config import read_config
         from instance_segmentation.ir.core import core
         from instance_segmentation.ir.info import read_ir
-        from instance_segmentation.ir.limits import read_limits
+        from instance_segmentation.ir.limits import counted, read_limits
         self.files, self.folder, self.cfg = files, folder, read_config(work.config)
         model, self.info = read_ir(files[0])
         if len(model.inputs) > 1:
             raise ExportError(f"--load-weights {files[0]}: has Segmentoly's two inputs; give an export without --segmentoly")
-        self.limits, weights = read_limits(model), (self.info.origin or {}).get("precision", "FP32")
+        self.limits, self.counted, weights = read_limits(model), counted(model), (self.info.origin or {}).get("precision", "FP32")
         self.ways = {weights: (files[0], "f32")}  # title → the IR, and OpenVINO's precision hint
         if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             self.ways[f"{weights}, BF16 hint"] = files[0], "bf16"
@@ -121,8 +122,8 @@ class _Sweep:
         model, info = read_ir(self.ways[precision][0])
         set_limits(model, limits)
         update_info(model, runtime=None, score_threshold=limits.score_threshold)
-        if limits.proposals != self.limits.proposals:  # the box head's share of the operations is not known here
-            update_info(model, complexity_gflops=math.nan, origin=dict(info.origin or {}, proposals=limits.proposals))
+        if limits.proposals != self.limits.proposals:  # the second half's share of the operations is not known here
+            update_info(model, complexity_gflops=math.nan, origin={**(info.origin or {}), self.counted: limits.proposals})
         return model
 
     def score(self, proposals, score_thresholds):
@@ -204,7 +205,7 @@ class _Sweep:
         unbeaten = tradeoff.pareto(result.points)
         write_metrics_json(folder / "plan.json", dict(
             models=[file_record(file) for file in self.files], device=core().get_property("CPU", "FULL_DEVICE_NAME"),
-            images=len(self.val.images), max_drop=max_drop, runtime=result.runtime,
+            images=len(self.val.images), counted=self.counted, max_drop=max_drop, runtime=result.runtime,
             points=[dict(asdict(point), pareto=point in unbeaten, recommended=point == result.recommended)
                     for point in result.points]))
         accuracy_against_time(folder / "plan.json", folder / "plan.png")

@@ -51,12 +51,15 @@ def recommend(points, max_drop):
     return min((point for point in points if best - point.segm_ap <= max_drop), key=lambda point: (point.ms, -point.segm_ap))
 
 
-def tell(points, recommended):
-    """Print timed points, slowest first, with what they lose and win beside the first of `points`."""
+def tell(points, recommended, counted):
+    """Print timed points, slowest first, with what they lose and win beside the first of `points`.
+
+    `counted` is what their `proposals` are, see `ir.limits.counted`.
+    """
     first, unbeaten = points[0], pareto(points)
     rows = [(point.precision, point.proposals, f"{point.score_threshold:g}", number(point.segm_ap, 4),
              f"{point.segm_ap - first.segm_ap:+.4f}", f"{point.ms:.1f}", f"{first.ms / point.ms:.2f}x",
              f"{point.images_per_second:.1f}", "recommended" if point == recommended else "",
              "Pareto" if point in unbeaten else "")
             for point in sorted(points, key=lambda point: -point.ms)]
-    table("", ("precision", "proposals", "score >", "segm AP", "ΔAP", "ms/image", "faster", "images/s", "", ""), rows)
+    table("", ("precision", counted, "score >", "segm AP", "ΔAP", "ms/image", "faster", "images/s", "", ""), rows)

@@ -123,8 +123,8 @@ def _yolact(out, threshold, size_hw):
 
 
 MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX (told by ranks: labels, boxes, masks)", None,
-                     dict(labels=1, boxes=2, masks=3), _mask_rcnn, by_rank=True)
-BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(labels=2, boxes=3, masks=4), _mask_rcnn, by_rank=True)
+                     dict(boxes=2, labels=1, masks=3), _mask_rcnn, by_rank=True)
+BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(boxes=3, labels=2, masks=4), _mask_rcnn, by_rank=True)
 SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
                       dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1),
                       gives="boxes [N, 4] x1 y1 x2 y2 in input pixels, scores [N], classes [N] from 1, raw_masks [N, classes + "

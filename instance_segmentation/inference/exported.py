@@ -140,8 +140,7 @@ def _onnx(path, options):
         raise WeightsError(f"--mean_pixel: ONNX Runtime cannot subtract it from the input of {path}; convert the model to "
                            "OpenVINO with `ovc` and run that")
     run, info = read_onnx(path, options.names)
-    ports = run.session.get_inputs(), run.session.get_outputs()
-    inputs, outputs = ({item.name: item.shape for item in items} for items in ports)
+    inputs, outputs = run.shapes
     contract = contract_of(inputs, outputs, path)
     return assemble(run, contract, outputs, info, inputs[contract.image_input(inputs)][2:], options, path)
 

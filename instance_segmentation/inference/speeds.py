@@ -1,7 +1,8 @@
 """Trading accuracy for time when a model is loaded, without another export. Needs no torch.
 
 A checkpoint gets a smaller input. The input of an exported model is fixed, for its anchors are constants; one of this package
-gets fewer region proposals instead, makes no masks below the score threshold, and computes in bfloat16 where the CPU can.
+gets fewer region proposals instead (RTMDet-Ins has none to leave out), makes no masks below the score threshold, and computes in
+bfloat16 where the CPU can.
 """
 
 from dataclasses import dataclass, replace
@@ -69,19 +70,21 @@ def lighten(model, options, threshold, path):
         WeightsError: The model is of another kind.
     """
     from instance_segmentation.ir.core import core
-    from instance_segmentation.ir.limits import Limits, read_limits, set_limits
+    from instance_segmentation.ir.limits import Limits, counted, read_limits, set_limits
     share, most = speed_of(options).proposals
     try:
         own = read_limits(model)
     except ExportError as error:
         raise refusal(options, path) from error
     lowest = min(threshold) if isinstance(threshold, tuple) else threshold
-    set_limits(model, Limits(min(int(share * own.proposals), most), max(own.score_threshold, lowest)))
+    count = min(int(share * own.proposals), most) if counted(model) == "proposals" else own.proposals
+    set_limits(model, Limits(count, max(own.score_threshold, lowest)))
     can = options.device == "CPU" and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return {"INFERENCE_PRECISION_HINT": "bf16"} if can else {}
 
 
 def refusal(options, path):
     """The WeightsError for a model that cannot be made faster."""
-    return WeightsError(f"--speed {options.speed}: {path} has a fixed input and is no Mask R-CNN .xml of this tool, so it cannot "
-                        "be made faster here; export it for a smaller input (export.py --input-size), or leave the speed out")
+    return WeightsError(f"--speed {options.speed}: {path} has a fixed input and is no .xml of this tool's Mask R-CNN or "
+                        "RTMDet-Ins, so it cannot be made faster here; export it for a smaller input (export.py --input-size), "
+                        "or leave the speed out")

@@ -6,9 +6,10 @@ from itertools import chain, count
 import openvino as ov
 import torch
 from openvino import opset13 as op
-from openvino.frontend.pytorch import ConversionExtension
 from torch import nn
 from torch.nn import functional
+
+from instance_segmentation.ir.operators import OPENVINO
 
 
 class Pixels(nn.Module):
@@ -38,19 +39,6 @@ class Pixels(nn.Module):
         return image
 
 
-def _deformable_convolution(node):
-    """`engine.deform_conv.deformed` as OpenVINO's operation."""
-    x, offset, weight, mask = (node.get_input(index) for index in range(4))
-    stride, padding, dilation, groups, offset_groups = (node.get_values_from_const_input(index) for index in range(4, 9))
-    return op.deformable_convolution(
-        x, offset, weight, stride, padding, padding, dilation, group=groups, deformable_group=offset_groups,
-        mask=None if mask.get_element_type() == ov.Type.dynamic else mask,  # torch's None has no type
-        bilinear_interpolation_pad=True).outputs()  # zeros outside the map, as mmcv has them
-
-
-DEFORMED = ConversionExtension("instseg::deform_conv2d", _deformable_convolution)
-
-
 def convert(module, *examples):
     """Convert a module to an ov.Model whose inputs take any number of rows where the example has several.
 
@@ -66,7 +54,7 @@ def convert(module, *examples):
         # the tracer looks at every property of every module, mmdet's deprecated ones included
         warnings.filterwarnings("ignore", "DeprecationWarning", UserWarning)
         traced = torch.jit.trace(module.eval(), examples, check_trace=False)  # the check runs the network twice more
-        return ov.convert_model(traced, example_input=examples, input=shapes, extension=[DEFORMED])
+        return ov.convert_model(traced, example_input=examples, input=shapes, extension=OPENVINO)
 
 
 def feed(model, *sources):

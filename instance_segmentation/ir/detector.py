@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 
 from instance_segmentation.engine.tested_detector import as_instances
 from instance_segmentation.inference.ahead import infer_ahead
-from instance_segmentation.inference.contracts import MASK_RCNN, contract_of
+from instance_segmentation.inference.contracts import contract_of
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import Placement, Resize
 from instance_segmentation.ir.info import read_ir
@@ -34,12 +34,12 @@ class ExportedDetector(BaseModel):
         self.device_name, self.options, self.ir = device, options or {}, None
         if Path(path).suffix == ".onnx":
             self.compiled, self.info = read_onnx(path)
-            contract, outputs = MASK_RCNN, {name: [-1] * rank for name, rank in MASK_RCNN.outputs.items()}
+            inputs, outputs = self.compiled.shapes
         else:
             self.ir, self.info = read_ir(path)
             self.compiled = compile_ir(self.ir, device, options)
             inputs, outputs = ({port.any_name: shape_of(port) for port in ports} for ports in (self.ir.inputs, self.ir.outputs))
-            contract = contract_of(inputs, outputs, path)
+        contract = contract_of(inputs, outputs, path)
         self.reader = Detector(None, contract, contract.names(outputs), self.info.classes, Resize(size_hw=self.info.input_size),
                                threshold=self.info.score_threshold, mask_threshold=self.info.mask_threshold)
         self.dataset_meta, self.input_size = dict(classes=self.info.classes), self.info.input_size

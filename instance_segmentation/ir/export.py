@@ -117,21 +117,20 @@ def write_onnx(model, output, *, origin, template="", channel_order="BGR", sampl
         ExportError: As of `export_ir`.
         MissingExtraError: The packages for ONNX are not installed.
     """
-    from instance_segmentation.ir.mask_rcnn import stage_names
     from instance_segmentation.ir.onnx_graph import build_onnx, set_metadata
     from instance_segmentation.ir.onnx_session import read_onnx
     info, output = replace(describe(model, origin, template, channel_order), **(facts or {})), Path(output)
+    contract = family_of(model).CONTRACT
     with beside(output.parent) as folder:
         proto = build_onnx(model, channel_order)
-        set_metadata(proto, rt_info(info, thresholds_of(model).iou))
+        set_metadata(proto, rt_info(info, thresholds_of(model).iou, contract.model_type))
         (folder / output.name).write_bytes(proto.SerializeToString())
         _, info = read_onnx(folder / output.name)
-        found = parity.compare(model, parity.OnnxGraph(folder / output.name, channel_order, stage_names(model)), samples,
-                               channel_order)
+        found = parity.compare(model, folder / output.name, samples, channel_order)
         found.check()
         write_labels(folder, info.classes)
         replace_files(folder, output.parent, (output.name,))
-    return ExportResult(output, info, found, family_of(model).CONTRACT, output.stat().st_size / 1e6)
+    return ExportResult(output, info, found, contract, output.stat().st_size / 1e6)
 
 
 def describe(model, origin, template, channel_order):

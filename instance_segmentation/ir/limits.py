@@ -1,4 +1,4 @@
-"""The two numbers of an exported graph that trade accuracy for time: how many region proposals, and from which score.
+"""The two numbers of an exported graph that trade accuracy for time: how many boxes, and from which score.
 
 They are constants of the graph, so neither checkpoint nor export is needed to change them. Needs no torch.
 """
@@ -10,11 +10,12 @@ from openvino import opset13 as op
 
 from instance_segmentation.errors import ExportError
 
-PROPOSALS, CANDIDATE_SCORES = "proposals", "candidate_scores"  # names that `mask_rcnn` gives its nodes
+# names that `mask_rcnn` and, for each level, `rtmdet_ins` give to their nodes
+PROPOSALS, CANDIDATE_SCORES, CELL_SCORES = "proposals", "candidate_scores", "cell_scores_{}"
 
 
 class Limits(NamedTuple):
-    """Largest number of proposals that the box head sees, and the score that a detection must exceed."""
+    """Largest number of boxes that the second half works on (`counted`), and the score that a detection must exceed."""
 
     proposals: int
     score_threshold: float
@@ -33,24 +34,39 @@ def read_limits(model):
 def set_limits(model, limits):
     """Change the Limits of an exported ov.Model, in place: as if it had been exported with other values in `test_cfg`."""
     count, scores = _places(model)
-    count.replace_source_output(op.constant(np.int64(limits.proposals)).output(0))
-    for place in scores:
-        place.replace_source_output(op.constant(np.float32(limits.score_threshold)).output(0))
+    for place, value in [(count, limits.proposals), *((place, limits.score_threshold) for place in scores)]:
+        constant = op.constant(np.full(place.get_shape(), value, place.get_element_type().to_dtype()))
+        place.replace_source_output(constant.output(0))
+
+
+def counted(model):
+    """What `Limits.proposals` counts: `proposals`, or of RTMDet-Ins, which has none, `detections`, each of which gets a mask."""
+    return "proposals" if any(node.get_friendly_name() == PROPOSALS for node in model.get_ops()) else "detections"
 
 
 def _places(model):
-    """The input that holds the number of proposals, and those that hold the score (`mask_rcnn.propose`, `mask_rcnn.detect`)."""
+    """The input that holds the number of boxes, and those that hold the score (`mask_rcnn` and `rtmdet_ins`)."""
     nodes = {node.get_friendly_name(): node for node in model.get_ops()}
+    scores = [nodes[name] for name in nodes if name == CANDIDATE_SCORES or name.startswith(CELL_SCORES.format(""))]
     suppression = [node for node in nodes.values() if node.get_type_name() == "NonMaxSuppression"]
-    if PROPOSALS not in nodes or CANDIDATE_SCORES not in nodes or len(suppression) != 1:
-        raise ExportError("the model was not exported by this version of export.py, or is no Mask R-CNN: its proposals and "
-                          "scores cannot be found; export the checkpoint again, or measure other networks with instseg "
-                          "benchmark")
+    if not scores or len(suppression) != 1:
+        raise ExportError("the model was not exported by this version of export.py, or is a YOLACT: its proposals and scores "
+                          "cannot be found; export the checkpoint again, or measure other networks with instseg benchmark")
+    above = [node.input(1) for values in scores for node in _readers(values) if node.get_type_name() == "Greater"]
+    return _count(nodes, suppression[0]), [suppression[0].input(4), *above]
+
+
+def _count(nodes, suppression):
+    if PROPOSALS not in nodes:
+        (columns,) = _readers(suppression)
+        (first,) = _readers(columns)  # rows 0…count
+        return first.input(2)
     best = nodes[PROPOSALS].input_value(1).get_node()  # TopK; its k is the minimum of the wanted and the available
-    counts = best.input_value(1).get_node().inputs()
-    readers = [target.get_node() for target in nodes[CANDIDATE_SCORES].output(0).get_target_inputs()]
-    above = [node.input(1) for node in readers if node.get_type_name() == "Greater"]
-    return next(place for place in counts if _constant(place)), [suppression[0].input(4), *above]
+    return next(place for place in best.input_value(1).get_node().inputs() if _constant(place))
+
+
+def _readers(node):
+    return [target.get_node() for target in node.output(0).get_target_inputs()]
 
 
 def _constant(place):

@@ -29,8 +29,14 @@ class OnnxSession:
             self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception class for each kind of damage, without a common base
             what = source if isinstance(source, (str, Path)) else "the model"
-            raise WeightsError(f"{what}: ONNX Runtime cannot read it ({error}); export it again") from error
+            raise WeightsError(f"{what}: ONNX Runtime cannot read it ({error}); export it again, or update onnxruntime from "
+                               f"{onnxruntime.__version__}: deformable convolutions need 1.25") from error
         self.names = [output.name for output in self.session.get_outputs()]
+
+    @property
+    def shapes(self):
+        """Shapes of the inputs and of the outputs, each by name; lengths that are not fixed are names."""
+        return [{item.name: item.shape for item in items} for items in (self.session.get_inputs(), self.session.get_outputs())]
 
     def __call__(self, image):
         """Run on one image [1, 3, H, W] of any number type, 0…255."""

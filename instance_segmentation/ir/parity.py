@@ -21,7 +21,6 @@ from instance_segmentation.inference.masks import paste_rles
 from instance_segmentation.ir import parity_mask_rcnn, parity_rtmdet_ins, parity_yolact, rtmdet_ins, yolact
 from instance_segmentation.ir.graph import family_of, resize_of, thresholds_of
 from instance_segmentation.ir.parity_images import images
-from instance_segmentation.ir.parity_mask_rcnn import OnnxGraph
 from instance_segmentation.prediction import pair_up
 
 PIXEL_EDGE = 1e-3
@@ -121,7 +120,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
 
     Args:
         model: The mmdet detector with `input_size`.
-        exported: What was built from it, as read from its file: an ov.Model, or an OnnxGraph.
+        exported: What was built from it, as read from its file: an ov.Model, or the path of an .onnx.
         image_files: The user's images; without any, three images of seeded noise stand in. A black image always follows.
         channel_order: What the graph expects, `BGR` or `RGB`.
         tolerance: Says how far apart two detections may be to count as the same one, and when parts agree.
@@ -131,12 +130,11 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
         A Parity.
     """
     sides, read, read_exported = sides_of(model), family_of(model).CONTRACT.read, family_of(model, two_inputs).CONTRACT.read
-    thresholds = thresholds_of(model)
-    graph = exported if isinstance(exported, OnnxGraph) else sides.Graph(exported, channel_order, model)
+    graph, thresholds = sides.graph(exported, channel_order, model), thresholds_of(model)
     result = Parity(real_images=len(image_files))
     for name, image, size_hw, placement in images(resize_of(model), image_files):
-        outputs, stages = graph(image)
-        found = read_exported(outputs, thresholds.score, model.input_size)
+        answer = graph(image)
+        found = read_exported(answer, thresholds.score, model.input_size)
         expected = read(run_checkpoint(model, image), thresholds.score, model.input_size)
         result.images += 1
         if name == "black":
@@ -145,7 +143,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
         _note_differences(result, expected, found, pairs, (size_hw, placement), thresholds.mask)
         gaps = [_score_gap(expected, found, pair) for pair in pairs]
         apart = [gap for gap in gaps if gap > tolerance.score]
-        if (lonely or apart) and sides.same_in_parts(model, image, found, stages, tolerance):
+        if (lonely or apart) and sides.same_in_parts(model, image, found, answer, tolerance):
             result.excused, result.amplified = result.excused + len(lonely), result.amplified + len(apart)
             result.amplified_score = max([result.amplified_score, *apart])
             gaps = [gap for gap in gaps if gap <= tolerance.score]
@@ -156,7 +154,7 @@ def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tole
 
 
 def sides_of(model):
-    """The module that runs a kind of network and its graph for the gate: `Graph`, `run_checkpoint`, `same_in_parts`."""
+    """The module that runs a kind of network and its graph for the gate: `graph`, `run_checkpoint`, `same_in_parts`."""
     return {yolact: parity_yolact, rtmdet_ins: parity_rtmdet_ins}.get(family_of(model), parity_mask_rcnn)
 
 

@@ -18,11 +18,8 @@ from mmdet.structures.bbox import bbox2roi
 
 from instance_segmentation.engine.stages import forwards_of, stages_of
 from instance_segmentation.ir.mask_rcnn import RPN_SCORES, stage_names
-from instance_segmentation.ir.onnx_graph import OUTPUTS
-from instance_segmentation.ir.onnx_session import OnnxSession
-from instance_segmentation.ir.parity_images import as_sent, prepared
-from instance_segmentation.ir.preprocessing import covering_input
-from instance_segmentation.ir.session import compile_ir
+from instance_segmentation.ir.parity_graph import Graph
+from instance_segmentation.ir.parity_images import prepared
 from instance_segmentation.ir.suppression import SCORE_EDGE, accounts_for, distance, may_leave, no_overlap
 
 
@@ -42,56 +39,26 @@ class Stages:
     boxes: torch.Tensor
     scores: torch.Tensor
 
+    @classmethod
+    def of(cls, answer, model):
+        """Those among a `Graph`'s answer."""
+        levels = len(model.rpn_head.prior_generator.strides)
+        found = [torch.from_numpy(answer[name]) for name in stage_names(model)]
+        return cls(found[:levels], found[levels:2 * levels], found[2 * levels:-2], *found[-2:])
+
     @property
     def proposals(self):
         """(K, 4) in pixels of the input."""
         return self.regions[0]
 
 
-class Graph:
-    """The compiled graph with its intermediate results as further outputs."""
-
-    def __init__(self, ir, channel_order, model):
-        ir, levels = ir.clone() if len(ir.inputs) == 1 else covering_input(ir), len(model.rpn_head.prior_generator.strides)
-        self.outputs = [port.any_name for port in ir.outputs]
-        nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
-        scores, others = stage_names(model)[:levels], stage_names(model)[levels:]
-        ir.add_outputs([nodes[name].input_value(0) for name in scores]  # before the sigmoid
-                       + [nodes[name].output(0) for name in others])
-        self.compiled, self.channel_order, self.levels = compile_ir(ir), channel_order, levels
-
-    def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
-        answer = self.compiled(as_sent(image, self.channel_order))
-        return _split(list(answer.values()), self.outputs, self.levels)
+def graph(exported, channel_order, model):
+    """The exported model as a `parity_graph.Graph`."""
+    return Graph(exported, channel_order, stage_names(model), _before_sigmoid)
 
 
-class OnnxGraph:
-    """The ONNX model with its intermediate results as further outputs, in ONNX Runtime.
-
-    Args:
-        path: The .onnx file.
-        channel_order: What it expects, `BGR` or `RGB`.
-        names: Names of the intermediate results, in the order of `Stages`.
-    """
-
-    def __init__(self, path, channel_order, names):
-        import onnx
-        wide = onnx.load(path)
-        wide.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-        self.run, self.channel_order = OnnxSession(wide.SerializeToString()), channel_order
-        self.levels = sum(name.startswith(RPN_SCORES.format("")) for name in names)
-
-    def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and Stages."""
-        return _split(list(self.run(as_sent(image, self.channel_order)).values()), OUTPUTS, self.levels)
-
-
-def _split(arrays, names, levels):
-    """Outputs by name, and Stages, of a model's outputs."""
-    extra = [torch.from_numpy(array.copy()) for array in arrays[len(names):]]
-    return dict(zip(names, arrays, strict=False)), Stages(
-        extra[:levels], extra[levels:2 * levels], extra[2 * levels:-2], *extra[-2:])
+def _before_sigmoid(node):
+    return node.input_value(0) if node.get_friendly_name().startswith(RPN_SCORES.format("")) else node.output(0)
 
 
 @torch.inference_mode()
@@ -119,11 +86,11 @@ def same_in_parts(model, image, found, stages, tolerance):
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
         found: The graph's detections, a `contracts.Found`.
-        stages: The graph's Stages.
+        stages: The graph's outputs and intermediate results by name.
         tolerance: `box_px`, `score` and `maps` bound the differences.
     """
     inputs, _ = prepared(model, image)
-    features = model.extract_feat(inputs)
+    features, stages = model.extract_feat(inputs), Stages.of(stages, model)
     return (_same_maps(model, features, stages, tolerance) and _same_proposals(model, stages, tolerance)
             and _same_candidates(model, features, stages, tolerance)
             and may_leave(found, stages.boxes, stages.scores, model.test_cfg.rcnn, tolerance.box_px))

@@ -6,28 +6,16 @@ detections with what NMS may leave of the boxes that mmdet decodes from the grap
 
 import torch
 
-from instance_segmentation.ir.parity_images import as_sent, prepared
-from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES, all_priors, map_names, maps_of
-from instance_segmentation.ir.session import compile_ir
+from instance_segmentation.ir.limits import CELL_SCORES
+from instance_segmentation.ir.parity_graph import Graph
+from instance_segmentation.ir.parity_images import prepared
+from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, all_priors, maps_of, stage_names
 from instance_segmentation.ir.suppression import may_leave
 
-OUTPUTS = ("boxes", "labels", "masks")
 
-
-class Graph:
-    """The compiled graph with the network's maps as further outputs."""
-
-    def __init__(self, ir, channel_order, model):
-        ir, names = ir.clone(), map_names(model)
-        nodes = {node.get_friendly_name(): node for node in ir.get_ops()}
-        ir.add_outputs([nodes[name].output(0) for name in names])
-        self.compiled, self.channel_order, self.names = compile_ir(ir), channel_order, names
-
-    def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and the maps by name."""
-        arrays = list(self.compiled(as_sent(image, self.channel_order)).values())
-        return (dict(zip(OUTPUTS, arrays, strict=False)),
-                {name: torch.from_numpy(array.copy()) for name, array in zip(self.names, arrays[len(OUTPUTS):], strict=True)})
+def graph(exported, channel_order, model):
+    """The exported model as a `parity_graph.Graph`."""
+    return Graph(exported, channel_order, stage_names(model))
 
 
 @torch.inference_mode()
@@ -48,11 +36,12 @@ def same_in_parts(model, image, found, stages, tolerance):
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
         found: The graph's detections, a `contracts.Found`.
-        stages: The graph's maps by name.
+        stages: The graph's outputs and maps by name.
         tolerance: `box_px`, `score` and `maps` bound the differences.
     """
     inputs, _ = prepared(model, image)
-    return _same_maps(dict(zip(map_names(model), maps_of(model, inputs), strict=True)), stages, tolerance) and _same_choice(
+    stages = {name: torch.from_numpy(stages[name]) for name in stage_names(model)}
+    return _same_maps(dict(zip(stage_names(model), maps_of(model, inputs), strict=True)), stages, tolerance) and _same_choice(
         model, found, stages, tolerance)
 
 
@@ -62,16 +51,15 @@ def _same_maps(own, stages, tolerance):
 
 def _limit(name, values, tolerance):
     """Largest difference that a map may have; of values without bound rounding grows with them."""
-    bounds = {SCORES: tolerance.score, DISTANCES: tolerance.box_px, KERNELS: tolerance.maps, FEATURES: tolerance.maps}
+    bounds = {CELL_SCORES: tolerance.score, DISTANCES: tolerance.box_px, KERNELS: tolerance.maps, FEATURES: tolerance.maps}
     limit = next(limit for start, limit in bounds.items() if name.startswith(start.format("")))
     return limit * max(1.0, float(values.abs().max()) / 100)
 
 
 def _same_choice(model, found, stages, tolerance):
     config, levels = model.test_cfg, range(len(model.bbox_head.prior_generator.strides))
-    scores, distances = ([stages[name.format(level)] for level in levels] for name in (SCORES, DISTANCES))
-    places = torch.from_numpy(all_priors(model)[:, :2])
-    boxes = model.bbox_head.bbox_coder.decode(places, torch.cat(distances, 1).T, max_shape=model.input_size)
+    scores, distances = ([stages[name.format(level)] for level in levels] for name in (CELL_SCORES, DISTANCES))
+    boxes = model.bbox_head.bbox_coder.decode(all_priors(model)[:, :2], torch.cat(distances, 1).T, max_shape=model.input_size)
     large = ((boxes[:, 2:] - boxes[:, :2]) > config.get("min_bbox_size", -1)).all(1)
     cut = max(_cut(level.flatten(), config) for level in scores)
     scores = torch.cat(scores, 1)[:, large]

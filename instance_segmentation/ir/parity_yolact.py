@@ -4,21 +4,14 @@ import numpy as np
 import torch
 
 from instance_segmentation.inference.contracts import YOLACT as CONTRACT
-from instance_segmentation.ir.parity_images import as_sent, prepared
-from instance_segmentation.ir.session import compile_ir
+from instance_segmentation.ir.parity_graph import Graph
+from instance_segmentation.ir.parity_images import prepared
+from instance_segmentation.ir.yolact import stage_names
 
 
-class Graph:
-    """The compiled graph."""
-
-    def __init__(self, ir, channel_order, model):
-        self.compiled, self.channel_order = compile_ir(ir), channel_order
-
-    def __call__(self, image):
-        """Run on a [3, H, W] uint8 BGR tensor; returns the outputs by name, and once more as the stages."""
-        answer = self.compiled(as_sent(image, self.channel_order))
-        outputs = {name: answer[name] for name in CONTRACT.outputs}
-        return outputs, outputs
+def graph(exported, channel_order, model):
+    """The exported model as a `parity_graph.Graph`."""
+    return Graph(exported, channel_order, stage_names(model))
 
 
 @torch.inference_mode()
@@ -35,7 +28,7 @@ def same_in_parts(model, image, found, stages, tolerance):
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
         found: Not needed here.
-        stages: The graph's outputs.
+        stages: The graph's outputs by name.
         tolerance: `box_px`, `score` and `maps` bound the differences.
     """
     height, width = model.input_size

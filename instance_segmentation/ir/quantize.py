@@ -16,14 +16,14 @@ import openvino as ov
 from instance_segmentation.errors import ExportError, MissingExtraError
 from instance_segmentation.ir.calibration import read_input
 from instance_segmentation.ir.info import own_facts, update_info
-from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
+from instance_segmentation.ir.limits import CANDIDATE_SCORES, CELL_SCORES, PROPOSALS
 from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES
-from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS, SCORES
+from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 HEAD_ENDS = (*LAYERS, "Constant", "Parameter", "ROIAlign", "Softmax")
 RPN_MAPS = re.compile(r"rpn_(scores|deltas)_\d+$")
-CELL_MAPS = re.compile("|".join((*(name.format(r"\d+") for name in (SCORES, DISTANCES)), KERNELS, FEATURES)))
+CELL_MAPS = re.compile("|".join((*(name.format(r"\d+") for name in (CELL_SCORES, DISTANCES)), KERNELS, FEATURES)))
 # RTMDet-Ins: what the names of a part's nodes contain; the first that fits counts
 ONE_STAGE_PARTS = ((r"backbone\.stage(\d)", "backbone stage {}"), (r"backbone\.stem", "backbone stem"), (r"\.neck\.", "neck"),
                    (r"bbox_head\.mask_head", "mask features"), (r"bbox_head", "box and kernel branches"))

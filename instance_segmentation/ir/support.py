@@ -25,15 +25,15 @@ def check(model, target="OpenVINO"):
 def _differences(model, target):
     """Yield (part, what the network has, what is supported) for everything unsupported."""
     one_stage = dict(ContractYOLACT=_yolact_differences, RTMDet=_rtmdet_ins_differences).get(type(model).__name__)
-    if one_stage and target == "OpenVINO":
+    if one_stage:
         yield from one_stage(model)
         return
     rpn, heads = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
     if type(rpn).__name__ != "RPNHead" or type(heads).__name__ not in ROI_HEADS or not heads.with_mask:
-        others = ", ContractYOLACT, RTMDet with BoxMaskRTMDetHead" if target == "OpenVINO" else ""
-        yield "model", type(model).__name__, f"MaskRCNN or CascadeRCNN with RPNHead and a mask head{others}"
+        yield ("model", type(model).__name__,
+               "MaskRCNN or CascadeRCNN with RPNHead and a mask head, ContractYOLACT, RTMDet with BoxMaskRTMDetHead")
         return
-    yield from _layer_differences(model.backbone, target)
+    yield from _layer_differences(model.backbone)
     yield from _rpn_differences(rpn)
     boxes, masks = (stages_of(heads, kind) for kind in ("bbox", "mask"))
     for stage in boxes:
@@ -77,14 +77,14 @@ def _rpn_differences(rpn):
     yield from _coder_differences("rpn_head.bbox_coder", rpn.bbox_coder)
 
 
-def _layer_differences(backbone, target):
+def _layer_differences(backbone):
     from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 
     from instance_segmentation.engine.deform_conv import TraceableDeformConv, TraceableModulatedDeformConv
-    known = (TraceableDeformConv, TraceableModulatedDeformConv) if target == "OpenVINO" else ()
     for layer in backbone.modules():
-        if isinstance(layer, (DeformConv2d, ModulatedDeformConv2d)) and not isinstance(layer, known):
-            yield "backbone", type(layer).__name__, "dcn of type DCN or DCNv2, and only in an OpenVINO model"
+        if (isinstance(layer, (DeformConv2d, ModulatedDeformConv2d))
+                and not isinstance(layer, (TraceableDeformConv, TraceableModulatedDeformConv))):
+            yield "backbone", type(layer).__name__, "dcn of type DCN or DCNv2"
             return
 
 

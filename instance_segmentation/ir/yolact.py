@@ -1,4 +1,4 @@
-"""mmdet's YOLACT as an OpenVINO graph of the four outputs that its clients read."""
+"""mmdet's YOLACT as a graph of the four outputs that its clients read."""
 
 import torch
 from torch import nn
@@ -15,6 +15,11 @@ def build_ir(model, channel_order="BGR"):
     """
     whole = convert(Whole(model, reverse=channel_order == "RGB"), torch.rand(1, 3, *model.input_size))
     return finish(whole, "yolact", **dict(zip(CONTRACT.outputs, outputs_of(whole), strict=True)))
+
+
+def stage_names(model):
+    """Names of intermediate results: there are none, the outputs are the network's own."""
+    return []
 
 
 class Whole(nn.Module):

@@ -164,6 +164,33 @@ def test_every_layer_has_a_gradient_without_objects(network):
     check_gradients_without_objects(network, SIZE)
 
 
+def test_other_limits_equal_an_export_with_other_settings(network, exported):
+    """They count detections, of which a speed leaves none out."""
+    from instance_segmentation.inference.exported import LoadOptions
+    from instance_segmentation.inference.speeds import lighten
+    from instance_segmentation.ir.graph import build_ir
+    from instance_segmentation.ir.limits import Limits, counted, read_limits, set_limits
+    from instance_segmentation.ir.session import compile_ir
+    edited, config = ov.Core().read_model(exported.path), network.test_cfg
+    assert (read_limits(edited), counted(edited)) == ((100, 0.05), "detections")
+    set_limits(edited, Limits(12, 0.1))
+    assert read_limits(edited) == Limits(12, 0.1)
+    config.max_per_img, config.score_thr = 12, 0.1
+    try:
+        graphs = [compile_ir(graph) for graph in (edited, build_ir(network))]
+    finally:
+        config.max_per_img, config.score_thr = 100, 0.05
+    seen = 0
+    for seed in range(2):
+        one, other = (graph(photo_like(SIZE, seed).transpose(2, 0, 1)[None].astype(np.float32)) for graph in graphs)
+        for name in ("boxes", "labels", "masks"):
+            np.testing.assert_allclose(one[name], other[name], atol=1e-3)
+        seen += len(one["boxes"])
+    assert 0 < seen <= 24
+    lighten(edited, LoadOptions(speed="rapid"), 0.3, exported.path)
+    assert read_limits(edited) == Limits(12, 0.3)
+
+
 def test_int8_leaves_coordinates_and_masks_alone(exported, photos):
     from instance_segmentation.ir.info import read_ir
     from instance_segmentation.ir.quantize import check_quantizable, coordinate_names, parts, quantize
@@ -177,7 +204,47 @@ def test_int8_leaves_coordinates_and_masks_alone(exported, photos):
     assert {"backbone stage 1", "neck", "box and kernel branches", "mask features"} <= set(parts(model, always))
 
 
-def test_onnx_is_refused_by_name(network, tmp_path):
+@pytest.fixture(scope="module")
+def onnx_file(network, photos, tmp_path_factory):
     from instance_segmentation.ir.export import write_onnx
-    with pytest.raises(ExportError, match="exported to ONNX:\n  model: got RTMDet, supported: MaskRCNN"):
-        write_onnx(network, tmp_path / "m.onnx", origin={})
+    result = write_onnx(network, tmp_path_factory.mktemp("onnx") / "m.onnx", origin={}, samples=photos)
+    assert result.parity.detections > 20 and not result.parity.unexplained and result.parity.box_px <= 1e-3
+    assert (result.info.resize_type, result.info.pad_value) == ("fit_to_window", 114)
+    return result.path
+
+
+def test_onnx_has_standard_operators_and_fixed_masks(onnx_file):
+    import onnx
+    graph = onnx.load(onnx_file).graph
+    assert {node.domain for node in graph.node} == {""}
+    assert [dim.dim_param or dim.dim_value for dim in graph.output[2].type.tensor_type.shape.dim] == ["detections", 56, 56]
+
+
+def test_evaluation_demo_and_checkpoint_find_the_same_in_onnx(network, onnx_file, photos):
+    check_letterbox(network, onnx_file, photos[1])
+
+
+def test_gate_of_onnx_can_fail(network, onnx_file):
+    from instance_segmentation.ir.parity import compare
+    layer = network.bbox_head.rtm_reg[0]
+    kept = layer.weight
+    layer.weight = torch.nn.Parameter(1.01 * kept.detach())
+    try:
+        with pytest.raises(ExportError, match="does not compute what the checkpoint computes"):
+            compare(network, onnx_file).check()
+    finally:
+        layer.weight = kept
+
+
+def test_onnx_that_finds_nothing(network, tmp_path):
+    """Also while it is traced."""
+    from instance_segmentation.ir.export import write_onnx
+    from instance_segmentation.ir.onnx_session import read_onnx
+    kept = network.test_cfg.score_thr
+    network.test_cfg.score_thr = 1.0
+    try:
+        run, _ = read_onnx(write_onnx(network, tmp_path / "m.onnx", origin={}).path)
+    finally:
+        network.test_cfg.score_thr = kept
+    answer = run(np.zeros((1, 3, *SIZE)))
+    assert [answer[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 56, 56)]
