@@ -3,11 +3,12 @@
 What lies between them (proposals, RoI features, decoding, NMS) is written in OpenVINO operations in `mask_rcnn.py`.
 """
 
-import torch
+from mmdet.models.roi_heads.mask_heads import CoarseMaskHead
 from torch import nn
 
 from instance_segmentation.ir.conversion import Pixels
 from instance_segmentation.ir.neck import lean_neck
+from instance_segmentation.ir.point_rend import CoarseMask, RefinedMask
 
 
 class Trunk(nn.Module):
@@ -47,6 +48,22 @@ class BoxHead(nn.Module):
     def forward(self, features):
         """Return logits and deltas."""
         return self.head(self.shared(features))
+
+
+def mask_head(roi_head, stage):
+    """The mask head of a Stage as a layer: RoI features [N, C, s, s] and `mask_inputs` → probabilities [N, m, m]."""
+    if _refines(roi_head):
+        return RefinedMask(roi_head)
+    return CoarseMask(stage.head) if isinstance(stage.head, CoarseMaskHead) else MaskHead(stage)
+
+
+def mask_inputs(roi_head, stage, labels, boxes, features):
+    """Those of labels [N], boxes [N, 4] and feature maps that a Stage's layer takes besides RoI features."""
+    return (labels, boxes, *features[:stage.extractor.num_inputs]) if _refines(roi_head) else (labels,)
+
+
+def _refines(roi_head):
+    return getattr(roi_head, "point_head", None) is not None
 
 
 class MaskHead(nn.Module):

@@ -7,16 +7,15 @@ mmdet function it stands for; the parity gate holds the two together.
 import numpy as np
 import torch
 from mmcv.ops import SimpleRoIAlign
-from mmdet.models.roi_heads.mask_heads import CoarseMaskHead
 from openvino import opset13 as op
 
 from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
 from instance_segmentation.ir.conversion import convert, feed, finish, outputs_of
-from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
+from instance_segmentation.ir.heads import BoxHead, Trunk, mask_head, mask_inputs
 from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take, where
-from instance_segmentation.ir.point_rend import CoarseMask, PointSamples, RefinedMask
+from instance_segmentation.ir.point_rend import PointSamples
 
 # Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals (PROPOSALS), what each further
 # stage of a cascade takes for them, and before NMS the boxes [C, K, 4] and scores [C, K] (CANDIDATE_SCORES) of every class and
@@ -133,20 +132,12 @@ def classify(model, features, rois, extent):
 
 def masks_of(model, features, boxes, labels):
     """Probabilities [N, m, m] of boxes [N, 4] and labels [N]: of a cascade, the mean of all its heads'."""
-    found, points = [], getattr(model.roi_head, "point_head", None)
-    for stage in stages_of(model.roi_head, "mask"):
-        layer, sources = mask_head(stage), (labels,)
-        if points is not None:
-            layer, sources = RefinedMask(model.roi_head), (labels, boxes, *features[:stage.extractor.num_inputs])
-        examples = torch.zeros(4, dtype=torch.int64), torch.rand(4, 4), *(torch.rand(*map.get_shape()) for map in sources[2:])
-        head = convert(layer, example(stage), *examples[:len(sources)])
-        found += feed(head, roi_features(stage.extractor, features, boxes), *sources)
+    found, heads = [], model.roi_head
+    examples = torch.zeros(4, dtype=torch.int64), torch.rand(4, 4), [torch.rand(*level.get_shape()) for level in features]
+    for stage in stages_of(heads, "mask"):
+        head = convert(mask_head(heads, stage), example(stage), *mask_inputs(heads, stage, *examples))
+        found += feed(head, roi_features(stage.extractor, features, boxes), *mask_inputs(heads, stage, labels, boxes, features))
     return mean(found)
-
-
-def mask_head(stage):
-    """The mask head of a Stage as a layer: RoI features [N, C, s, s] and labels [N] → probabilities [N, m, m]."""
-    return CoarseMask(stage.head) if isinstance(stage.head, CoarseMaskHead) else MaskHead(stage)
 
 
 def mean(values):

@@ -8,14 +8,15 @@ import io
 import warnings
 
 import torch
-from mmcv.ops import RoIAlign, nms
+from mmcv.ops import RoIAlign, SimpleRoIAlign, nms
 from torch import nn
 
 from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.errors import MissingExtraError
-from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
+from instance_segmentation.ir.heads import BoxHead, Trunk, mask_head, mask_inputs
 from instance_segmentation.ir.info import ONNX_PREFIX
 from instance_segmentation.ir.mask_rcnn import stage_names
+from instance_segmentation.ir.point_rend import PointSamples
 from instance_segmentation.ir.support import check
 
 OUTPUTS, OPSET = ("boxes", "labels", "masks"), 17
@@ -75,7 +76,8 @@ class OnnxMaskRCNN(nn.Module):
         super().__init__()
         self.model, self.trunk = model, Trunk(model, reverse=channel_order == "RGB", lean=False)
         self.boxes, self.masks = (stages_of(model.roi_head, kind) for kind in ("bbox", "mask"))
-        self.box_heads, self.mask_heads = nn.ModuleList(map(BoxHead, self.boxes)), nn.ModuleList(map(MaskHead, self.masks))
+        self.box_heads = nn.ModuleList(map(BoxHead, self.boxes))
+        self.mask_heads = nn.ModuleList(mask_head(model.roi_head, stage) for stage in self.masks)
         self.sigmoid = ExactSigmoid()
         height, width = model.input_size
         self.register_buffer("limits", torch.tensor([width, height, width, height], dtype=torch.float32))
@@ -85,7 +87,9 @@ class OnnxMaskRCNN(nn.Module):
         features, logits, deltas = self.trunk.maps(image)
         regions, boxes, scores = self.classify(features, self.propose(logits, deltas))
         found, labels = self.detect(boxes, scores)
-        masks = [head(self.roi_features(stage.extractor, features, found[:, :4]), labels)
+        corners = found[:, :4]
+        masks = [head(self.roi_features(stage.extractor, features, corners),
+                      *mask_inputs(self.model.roi_head, stage, labels, corners, features))
                  for stage, head in zip(self.masks, self.mask_heads, strict=True)]
         return found, labels, sum(masks) / len(masks), *logits, *deltas, *regions, boxes, scores
 
@@ -139,6 +143,8 @@ class OnnxMaskRCNN(nn.Module):
 
     def roi_features(self, extractor, features, boxes):
         """Features [N, C, s, s] of boxes [N, 4] in input pixels, each from the level that fits its size."""
+        if isinstance(extractor.roi_layers[0], SimpleRoIAlign):
+            return PointSamples(extractor.roi_layers[0])(features[0], boxes)
         if left_out := getattr(extractor, "left_out", None):
             boxes = boxes - boxes.new_tensor(left_out)
         rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)

@@ -43,7 +43,7 @@ def _differences(model, target):
     if points not in ("NoneType", "MaskPointHead"):
         yield "roi_head.point_head", points, "MaskPointHead; export.py --coarse-masks leaves it out"
     for stage in masks:
-        if not (target == "OpenVINO" and _is_coarse(stage)):
+        if not _is_coarse(stage):
             yield from _mask_differences(stage.head)
             yield from _extractor_differences("roi_head.mask_roi_extractor", stage.extractor)
     for name in ("rpn", "rcnn"):

@@ -1,0 +1,108 @@
+"""PointRend with its point head: IR and ONNX beside mmdet's own loop over points."""
+
+import numpy as np
+import pytest
+import torch
+
+from instance_segmentation.errors import ExportError
+from tests.component.speaking import photo_like, speaking_network
+from tests.component.test_resnet_templates import TRUNK
+
+pytestmark = pytest.mark.component
+CLASSES, SIZE, TEMPLATE = ("berry", "leaf", "stone"), (96, 128), "point_rend_r50-800x1344"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return speaking_network(CLASSES, SIZE, TEMPLATE, **TRUNK)
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    from instance_segmentation.ir.export import write_ir
+    return write_ir(network, tmp_path_factory.mktemp("ir"), origin=dict(precision="FP32"))
+
+
+def image_of(seed):
+    return torch.from_numpy(photo_like(SIZE, seed)).permute(2, 0, 1)
+
+
+def run(xml, image):
+    from instance_segmentation.ir.info import read_ir
+    from instance_segmentation.ir.session import compile_ir
+    model, _ = read_ir(xml)
+    answer = compile_ir(model)(image[None].float().numpy())
+    return {name: answer[name] for name in ("boxes", "labels", "masks")}
+
+
+def test_cells_equal_the_checkpoints(network, exported):
+    """All but cells that are as sure as another, of which rounding lets one side compute one anew and the other the other."""
+    from instance_segmentation.ir.parity import run_checkpoint
+    image = image_of(3)
+    expected, found = run_checkpoint(network, image), run(exported.path, image)
+    np.testing.assert_array_equal(found["labels"], expected["labels"])
+    assert found["masks"].shape == (20, 224, 224) and set(found["labels"]) == {0, 1, 2}
+    assert (np.abs(found["masks"] - expected["masks"]) > 1e-4).mean() < 1e-3
+    assert found["masks"].std() > 0.2
+
+
+def test_gate(exported):
+    assert exported.parity.detections > 50 and not exported.parity.unexplained and exported.parity.mask_iou > 0.999
+
+
+def test_gate_sees_a_changed_layer(network):
+    from instance_segmentation.ir.graph import build_ir
+    from instance_segmentation.ir.parity import compare
+    graph, layer = build_ir(network), network.roi_head.point_head.fcs[1].conv
+    kept = layer.weight
+    layer.weight = torch.nn.Parameter(1.02 * kept.detach())
+    try:
+        with pytest.raises(ExportError, match="a mask's IoU is"):
+            compare(network, graph).check()
+    finally:
+        layer.weight = kept
+
+
+def test_onnx(network, tmp_path):
+    from instance_segmentation.ir.export import write_onnx
+    result = write_onnx(network, tmp_path / "m.onnx", origin={})
+    assert result.parity.detections > 50 and result.parity.mask_iou > 0.999
+
+
+@pytest.mark.parametrize("kind", ["IR", "ONNX"])
+def test_nothing_found(kind, tmp_path):
+    from instance_segmentation.ir.export import write_ir, write_onnx
+    from instance_segmentation.ir.onnx_session import read_onnx
+    silent = speaking_network(CLASSES, (64, 64), TEMPLATE, **dict(TRUNK, model__test_cfg__rcnn__score_thr=1.0))
+    image = torch.zeros(3, 64, 64)
+    if kind == "IR":
+        found = run(write_ir(silent, tmp_path, origin={}).path, image)
+    else:
+        found = read_onnx(write_onnx(silent, tmp_path / "m.onnx", origin={}).path)[0](image[None].numpy())
+    assert [found[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 224, 224)]
+
+
+def test_int8_leaves_places_and_choice_of_points_alone(network, exported, tmp_path):
+    import cv2
+
+    from instance_segmentation.ir.info import read_ir
+    from instance_segmentation.ir.quantize import coordinate_names, parts, quantize, save
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), photo_like(SIZE, 3))
+    model, info = read_ir(exported.path)
+    always = coordinate_names(model)
+    int8 = quantize(model, info, [photo], always)
+    save(int8, tmp_path / "int8.xml", 1, [])
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+    quantised = {node.input_value(0).get_node().get_friendly_name() for node in int8.get_ops()
+                 if node.get_type_name() == "FakeQuantize"}
+    assert sum(kinds[name] == "TopK" for name in always) >= 4
+    assert "mask head" in parts(model, always) and sum("fcs" in name for name in quantised) >= 4
+    assert not [name for name in quantised & always if kinds[name] not in ("Gather",)]
+    assert run(tmp_path / "int8.xml", image_of(3))["masks"].shape[1:] == (224, 224)
+
+
+def test_segmentoly_asks_for_coarse_masks(network):
+    from instance_segmentation.ir.graph import build_ir
+    with pytest.raises(ExportError, match="--segmentoly: is for masks of all classes, but PointRend.*--coarse-masks"):
+        build_ir(network, two_inputs=True)
