@@ -10,11 +10,15 @@ from tests.component.test_resnet_templates import TRUNK
 
 pytestmark = pytest.mark.component
 CLASSES, SIZE, TEMPLATE = ("berry", "leaf", "stone"), (96, 128), "point_rend_r50-800x1344"
+# 7×7 cells → 14×14, which is passed over → 28×28, all computed anew → 56×56 → 112×112
+SMALL = dict(TRUNK, model__roi_head__point_head__fc_channels=64, model__roi_head__mask_head__fc_out_channels=64,
+             model__roi_head__bbox_head__fc_out_channels=64, model__test_cfg__rcnn__subdivision_steps=4,
+             model__test_cfg__rcnn__max_per_img=10)
 
 
 @pytest.fixture(scope="module")
 def network():
-    return speaking_network(CLASSES, SIZE, TEMPLATE, **TRUNK)
+    return speaking_network(CLASSES, SIZE, TEMPLATE, **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +45,13 @@ def test_cells_equal_the_checkpoints(network, exported):
     image = image_of(3)
     expected, found = run_checkpoint(network, image), run(exported.path, image)
     np.testing.assert_array_equal(found["labels"], expected["labels"])
-    assert found["masks"].shape == (20, 224, 224) and set(found["labels"]) == {0, 1, 2}
+    assert found["masks"].shape == (10, 112, 112) and set(found["labels"]) == {0, 1, 2}
     assert (np.abs(found["masks"] - expected["masks"]) > 1e-4).mean() < 1e-3
     assert found["masks"].std() > 0.2
 
 
 def test_gate(exported):
-    assert exported.parity.detections > 50 and not exported.parity.unexplained and exported.parity.mask_iou > 0.999
+    assert exported.parity.detections > 20 and not exported.parity.unexplained and exported.parity.mask_iou > 0.999
 
 
 def test_gate_sees_a_changed_layer(network):
@@ -66,20 +70,16 @@ def test_gate_sees_a_changed_layer(network):
 def test_onnx(network, tmp_path):
     from instance_segmentation.ir.export import write_onnx
     result = write_onnx(network, tmp_path / "m.onnx", origin={})
-    assert result.parity.detections > 50 and result.parity.mask_iou > 0.999
+    assert result.parity.detections > 20 and result.parity.mask_iou > 0.999
 
 
-@pytest.mark.parametrize("kind", ["IR", "ONNX"])
-def test_nothing_found(kind, tmp_path):
+def test_nothing_found(tmp_path):
     from instance_segmentation.ir.export import write_ir, write_onnx
     from instance_segmentation.ir.onnx_session import read_onnx
-    silent = speaking_network(CLASSES, (64, 64), TEMPLATE, **dict(TRUNK, model__test_cfg__rcnn__score_thr=1.0))
-    image = torch.zeros(3, 64, 64)
-    if kind == "IR":
-        found = run(write_ir(silent, tmp_path, origin={}).path, image)
-    else:
-        found = read_onnx(write_onnx(silent, tmp_path / "m.onnx", origin={}).path)[0](image[None].numpy())
-    assert [found[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 224, 224)]
+    silent = speaking_network(CLASSES, (64, 64), TEMPLATE, **dict(SMALL, model__test_cfg__rcnn__score_thr=1.0))
+    image, (of_onnx, _) = torch.zeros(3, 64, 64), read_onnx(write_onnx(silent, tmp_path / "m.onnx", origin={}).path)
+    for found in run(write_ir(silent, tmp_path, origin={}).path, image), of_onnx(image[None].numpy()):
+        assert [found[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 112, 112)]
 
 
 def test_int8_leaves_places_and_choice_of_points_alone(network, exported, tmp_path):
@@ -96,10 +96,10 @@ def test_int8_leaves_places_and_choice_of_points_alone(network, exported, tmp_pa
     kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
     quantised = {node.input_value(0).get_node().get_friendly_name() for node in int8.get_ops()
                  if node.get_type_name() == "FakeQuantize"}
-    assert sum(kinds[name] == "TopK" for name in always) >= 4
+    assert sum(kinds[name] == "TopK" for name in always) == 4  # proposals, and three times points
     assert "mask head" in parts(model, always) and sum("fcs" in name for name in quantised) >= 4
-    assert not [name for name in quantised & always if kinds[name] not in ("Gather",)]
-    assert run(tmp_path / "int8.xml", image_of(3))["masks"].shape[1:] == (224, 224)
+    assert not [name for name in quantised & always if kinds[name] != "Gather"]
+    assert run(tmp_path / "int8.xml", image_of(3))["masks"].shape[1:] == (112, 112)
 
 
 def test_segmentoly_asks_for_coarse_masks(network):
