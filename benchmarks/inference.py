@@ -90,8 +90,8 @@ def main():
         pixels = prepared(args.image, model.input_size)
         contenders = [stock, eager(model, pixels), *openvino_pair("IR FP32", build_ir(model), pixels)]
         found = len(contenders[2].request.infer({0: pixels})["labels"])
-        tell(measure(contenders, args.runs), f"{args.load_weights or f'{template}, random weights, 80 classes'}, {model.input_size}, "
-             f"{found} detections, {args.runs} runs each")
+        weights = args.load_weights or f"{template}, random weights, 80 classes"
+        tell(measure(contenders, args.runs), f"{weights}, {model.input_size}, {found} detections, {args.runs} runs each")
         if args.profile:
             tell_layers(contenders[2].name, contenders[2].request)
 

@@ -45,7 +45,7 @@ def test_cells_equal_the_checkpoints(network, exported):
     image = image_of(3)
     expected, found = run_checkpoint(network, image), run(exported.path, image)
     np.testing.assert_array_equal(found["labels"], expected["labels"])
-    assert found["masks"].shape == (10, 112, 112) and set(found["labels"]) == {0, 1, 2}
+    assert found["masks"].shape == (10, 112, 112) and len(set(found["labels"])) > 1
     assert (np.abs(found["masks"] - expected["masks"]) > 1e-4).mean() < 1e-3
     assert found["masks"].std() > 0.2
 
@@ -73,13 +73,18 @@ def test_onnx(network, tmp_path):
     assert result.parity.detections > 20 and result.parity.mask_iou > 0.999
 
 
-def test_nothing_found(tmp_path):
-    from instance_segmentation.ir.export import write_ir, write_onnx
-    from instance_segmentation.ir.onnx_session import read_onnx
-    silent = speaking_network(CLASSES, (64, 64), TEMPLATE, **dict(SMALL, model__test_cfg__rcnn__score_thr=1.0))
-    image, (of_onnx, _) = torch.zeros(3, 64, 64), read_onnx(write_onnx(silent, tmp_path / "m.onnx", origin={}).path)
-    for found in run(write_ir(silent, tmp_path, origin={}).path, image), of_onnx(image[None].numpy()):
+def test_nothing_found(network, monkeypatch):
+    from instance_segmentation.ir.graph import build_ir
+    from instance_segmentation.ir.onnx_graph import build_onnx
+    from instance_segmentation.ir.onnx_session import OnnxSession
+    from instance_segmentation.ir.parity import compare
+    from instance_segmentation.ir.session import compile_ir
+    monkeypatch.setitem(network.test_cfg.rcnn, "score_thr", 1.0)
+    graph, image = build_ir(network), image_of(3)[None].float().numpy()
+    for run_model in compile_ir(graph), OnnxSession(build_onnx(network).SerializeToString()):
+        found = run_model(image)
         assert [found[name].shape for name in ("boxes", "labels", "masks")] == [(0, 5), (0,), (0, 112, 112)]
+    assert compare(network, graph).detections == 0
 
 
 def test_int8_leaves_places_and_choice_of_points_alone(network, exported, tmp_path):
