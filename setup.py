@@ -70,8 +70,9 @@ setup(
     package_dir={TEMPLATES: "model_templates"},
     package_data={
         TEMPLATES: ["*.yaml", "**/*.yaml", "**/*.py", "**/*.md"],
-        "instance_segmentation.templates": ["scaffold/*", "scripts/*"],  # copied out, not imported
-        "instance_segmentation.pages": ["*.html", "*.md"],
+        "instance_segmentation.templates": ["scaffold/*"],  # these two are copied out, not imported
+        "instance_segmentation.scripting": ["scripts/*"],
+        "instance_segmentation.records.pages": ["*.html", "*.md"],
     },
     install_requires=BASE,
     extras_require=EXTRAS,

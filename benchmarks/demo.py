@@ -44,7 +44,7 @@ def moving_scene(path, size_hw, objects, seed=0, step_px=3):
     Returns:
         For each frame a dict of object number → RLE of what is visible of it.
     """
-    from instance_segmentation.sample import draw_scene
+    from instance_segmentation.data.sample import draw_scene
     random = np.random.default_rng(seed)
     ground = cv2.GaussianBlur(draw_scene(random, size_hw)[0], (0, 0), 25)
     scenes = (draw_scene(random, size_hw) for _ in count())

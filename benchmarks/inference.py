@@ -52,7 +52,7 @@ def serve(pipe, chosen, image):
     """In the child: run the network once for every message."""
     from instance_segmentation.engine import memory
     memory.keep_freed_memory = lambda: None
-    from instance_segmentation.benchmarking import eager, prepared
+    from instance_segmentation.deployment.benchmarking import eager, prepared
     model = network(*chosen)
     contender = eager(model, prepared(image, model.input_size))
     pipe.send("ready")
@@ -82,7 +82,7 @@ def main():
     """Measure and print a table per network."""
     args = parse()
     for template in ((None,) if args.load_weights else args.template or TEMPLATES):
-        from instance_segmentation.benchmarking import eager, openvino_pair, prepared, tell, tell_layers
+        from instance_segmentation.deployment.benchmarking import eager, openvino_pair, prepared, tell, tell_layers
         from instance_segmentation.ir.graph import build_ir
         from instance_segmentation.ir.speed import measure
         chosen = args.load_weights, args.input_size, template

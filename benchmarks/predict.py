@@ -101,7 +101,7 @@ def main():
     detector = load_model(args.model, LoadOptions(threshold=args.prob_threshold))
     with tempfile.TemporaryDirectory() as folder:
         if not args.input:
-            from instance_segmentation.sample import write_sample_dataset
+            from instance_segmentation.data.sample import write_sample_dataset
             args.input = write_sample_dataset(Path(folder), train=40, val=1, size_hw=(480, 640)) / "train"
         files = image_files(args.input)
         if args.images:

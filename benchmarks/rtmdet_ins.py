@@ -53,7 +53,7 @@ def quantised(model, graph, folder):
 def main():
     """Measure and print a table per template."""
     args = parse()
-    from instance_segmentation.benchmarking import tell, tell_layers
+    from instance_segmentation.deployment.benchmarking import tell, tell_layers
     from instance_segmentation.ir.graph import build_ir
     from instance_segmentation.ir.speed import measure, openvino_contender
     from tests.component.speaking import photo_like, speaking_network

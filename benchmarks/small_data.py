@@ -107,7 +107,7 @@ def best(scalars_json):
 def main():
     """Train what is missing, and print the table after every recipe."""
     from instance_segmentation.api import instantiate
-    from instance_segmentation.layouts import find_splits
+    from instance_segmentation.data.layouts import find_splits
     from instance_segmentation.report import number, table
     args = parse()
     args.output.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def parse():
 
 def write_photos(folder, number):
     """Write the photos and photos.json."""
-    from instance_segmentation.sample import CLASSES
+    from instance_segmentation.data.sample import CLASSES
     images, annotations = [], []
     for index in range(1, number + 1):
         picture, objects = draw_photo(index)
@@ -55,8 +55,8 @@ def write_photos(folder, number):
 def draw_photo(seed):
     """One photo (H, W, 3) uint8 BGR and its annotations."""
     from instance_segmentation.coco.masks import to_rle
+    from instance_segmentation.data.sample import draw_scene
     from instance_segmentation.inference.masks import placed
-    from instance_segmentation.sample import draw_scene
     side = SCENES * SCENE_PX
     picture, objects = np.zeros((side, side, 3), np.uint8), []
     for row in range(0, side, SCENE_PX):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations, tiled
 from instance_segmentation.errors import TemplateError, WeightsError
-from instance_segmentation.html_report import Scored, check_report, write_report
-from instance_segmentation.provenance import data_records
+from instance_segmentation.records.html_report import Scored, check_report, write_report
+from instance_segmentation.records.provenance import data_records
 from instance_segmentation.report import (
     class_table,
     file_record,

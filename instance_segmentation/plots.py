@@ -5,7 +5,7 @@ import json
 from itertools import accumulate
 from pathlib import Path
 
-from instance_segmentation.runs import read_scalars
+from instance_segmentation.records.runs import read_scalars
 from instance_segmentation.writing import replacing
 
 LOSSES = {"loss": "total", "loss_rpn_cls": "proposals: class", "loss_rpn_bbox": "proposals: box", "loss_cls": "class",

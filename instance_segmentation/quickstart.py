@@ -105,13 +105,13 @@ def _claim(output):
 
 
 def _find_data(data, output):
-    from instance_segmentation.layouts import Splits, find_splits
+    from instance_segmentation.data.layouts import Splits, find_splits
     folder = output / "data"
     if data:
         splits = find_splits(data, split_into=folder)
         _step(2, "Data", f"{_short(Path(data).resolve())}: {splits.found}")
         return splits
-    from instance_segmentation.sample import write_sample_dataset
+    from instance_segmentation.data.sample import write_sample_dataset
     write_sample_dataset(folder, **SAMPLE)
     _step(2, "Sample data", f"{SAMPLE['train']} + {SAMPLE['val']} images, drawn by code: {_short(folder)}")
     return Splits(folder / "train.json", folder / "train", folder / "val.json", folder / "val", "")
@@ -152,7 +152,7 @@ def _row(name, result, files, *remarks):
 
 
 def _finish(pictures, ir, started):
-    from instance_segmentation.contact_sheet import write_contact_sheet
+    from instance_segmentation.inference.contact_sheet import write_contact_sheet
     sheet = pictures / "contact_sheet.png"
     files = sorted(path for path in pictures.rglob("*") if path.suffix in {".jpg", ".png"} and path != sheet)
     write_contact_sheet(files[:16], sheet)

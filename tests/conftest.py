@@ -48,5 +48,5 @@ def data_root():
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory):
     """A small generated data set: train.json, val.json, train/, val/."""
-    from instance_segmentation.sample import write_sample_dataset
+    from instance_segmentation.data.sample import write_sample_dataset
     return write_sample_dataset(tmp_path_factory.mktemp("sample"), train=8, val=4, size_hw=(160, 192), seed=1)

@@ -50,5 +50,5 @@ def call(args):
         return
     from instance_segmentation.report import say
     for template, cached in api.list_published(args.model_zoo):  # URLs are too long for a table
-        say("", f"{template.name:<40} {template.snapshot.size / 1e6:6.1f} MB {'in cache' if cached else '':<8} "
-            f"{template.snapshot.source}")
+        size = f"{template.snapshot.size / 1e6:.1f} MB" if template.snapshot.size else ""
+        say("", f"{template.name:<40} {size:>9} {'in cache' if cached else '':<8} {template.snapshot.source}")

@@ -45,6 +45,7 @@ def register(purpose="This command"):
         progress,
         pruning,
         replicas,
+        resizing,
         rtmdet_ins,
         seeding,
         test_loop,

@@ -11,6 +11,10 @@ from instance_segmentation.engine.class_transfer import carry_over, same_classes
 from instance_segmentation.engine.legacy import modern_key
 from instance_segmentation.errors import WeightsError
 
+# The layers that classify, and their rows for COCO's 80 classes: of Mask R-CNN, a cascade and RTMDet-Ins, which has no background
+COCO_HEADS = (("roi_head.bbox_head.fc_cls.weight", 81), ("roi_head.bbox_head.0.fc_cls.weight", 81),
+              ("bbox_head.rtm_cls.0.weight", 80))
+
 
 def read_checkpoint(path, trust=False):
     """Read a checkpoint's tensors and plain values.
@@ -112,13 +116,12 @@ def _example(names):
 def classes_of(checkpoint):
     """Class names of a checkpoint: ours, mmdet 3's, mmdet 2's, or COCO's 80 by the head's size; None when unknown."""
     meta = checkpoint["meta"]
-    classes = ((meta.get("instseg") or {}).get("classes") or meta.get("dataset_meta", {}).get("classes")
+    dataset = meta.get("dataset_meta") or {}
+    classes = ((meta.get("instseg") or {}).get("classes") or dataset.get("classes") or dataset.get("CLASSES")
                or meta.get("CLASSES"))
     if classes:
         return (classes,) if isinstance(classes, str) else tuple(classes)
-    names = ("roi_head.bbox_head.fc_cls.weight", "roi_head.bbox_head.0.fc_cls.weight")  # the second is a cascade's
-    head = next((checkpoint["state_dict"][name] for name in names if name in checkpoint["state_dict"]), ())
-    if len(head) == 81:  # the published COCO snapshots carry no class list
+    if any(len(checkpoint["state_dict"].get(name, ())) == rows for name, rows in COCO_HEADS):  # published without a class list
         from mmdet.datasets import CocoDataset
         return tuple(CocoDataset.METAINFO["classes"])
     return None

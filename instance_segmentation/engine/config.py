@@ -12,7 +12,7 @@ from instance_segmentation.engine.recipe import set_recipe
 from instance_segmentation.errors import TemplateError
 
 # Steps of a pipeline that hold the input's (width, height), and where
-SIZED = dict(Resize="scale", RandomResize="scale", PolygonCrop="crop_size", Pad="size")
+SIZED = dict(Resize="scale", FitToWindow="scale", RandomResize="scale", PolygonCrop="crop_size", Pad="size")
 
 
 def read_config(path):

@@ -1,4 +1,4 @@
-"""What other tools call the tensors of a Mask R-CNN with ResNet and FPN, and what mmdet calls them.
+"""What other tools call the tensors of a Mask R-CNN or PointRend with ResNet and FPN, and what mmdet calls them.
 
 A row is a pattern of a whole name there, the name here with the pattern's groups, and what to subtract from the first group:
 stages, levels and layers are counted from 0, 1 or 2.
@@ -48,6 +48,8 @@ BENCHMARK = [
     (rf"roi_heads\.mask\.predictor\.mask_fcn_logits\.{KIND}", f"{MASK}.conv_logits.{{}}"),
 ]
 STEM, STAGE = r"backbone\.bottom_up\.stem", r"backbone\.bottom_up\.res(\d)\.(\d+)"
+# PointRend's project; before 2021 its heads were called mask_coarse_head and mask_point_head
+COARSE, POINTS = r"roi_heads\.mask_(?:head\.)?coarse_head", r"roi_heads\.mask_(?:head\.)?point_head"
 DETECTRON2 = [
     (rf"{STEM}\.conv1\.(weight)", "backbone.conv1.{}"),
     (rf"{STEM}\.conv1\.norm\.(.+)", "backbone.bn1.{}"),
@@ -66,6 +68,11 @@ DETECTRON2 = [
     (rf"roi_heads\.mask_head\.mask_fcn(\d)\.{KIND}", f"{MASK}.convs.{{}}.conv.{{}}", 1),
     (rf"roi_heads\.mask_head\.deconv\.{KIND}", f"{MASK}.upsample.{{}}"),
     (rf"roi_heads\.mask_head\.predictor\.{KIND}", f"{MASK}.conv_logits.{{}}"),
+    (rf"{COARSE}\.reduce_spatial_dim_conv\.{KIND}", f"{MASK}.downsample_conv.conv.{{}}"),
+    (rf"{COARSE}\.(?:coarse_mask_)?fc(\d)\.{KIND}", f"{MASK}.fcs.{{}}.{{}}", 1),
+    (rf"{COARSE}\.prediction\.{KIND}", f"{MASK}.fc_logits.{{}}"),
+    (rf"{POINTS}\.fc(\d)\.{KIND}", f"{ROI}.point_head.fcs.{{}}.conv.{{}}", 1),
+    (rf"{POINTS}\.predictor\.{KIND}", f"{ROI}.point_head.fc_logits.{{}}"),
 ]
 TORCHVISION = [  # a number in parentheses came with later versions
     (r"backbone\.body\.(.+)", "backbone.{}"),

@@ -98,7 +98,9 @@ def load_exported(path, options=None):
         return _onnx(path, options)
     if path.suffix in (".xml", ".bin"):
         return _openvino(path, options)
-    raise WeightsError(f"-m {path}: expected a model ending in .xml, .bin, .onnx or .pth, or an address with --adapter ovms")
+    foreign = "; `instseg import-weights` makes a .pth of another tool's .pkl" if path.suffix == ".pkl" else ""
+    raise WeightsError(f"-m {path}: expected a model ending in .xml, .bin, .onnx or .pth, or an address with --adapter "
+                       f"ovms{foreign}")
 
 
 def _openvino(path, options):

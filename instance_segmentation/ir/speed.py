@@ -63,6 +63,11 @@ def measure(contenders, runs, rounds=3):
             for contender, column, rate in zip(contenders, seconds.T, np.median(rates, 0), strict=True)]
 
 
+def runs_within(seconds, contender, most=15):
+    """How many runs of a contender take so long: `most` of a fast one, 3 at least."""
+    return max(3, min(most, int(seconds / second_call(contender.call))))
+
+
 def second_call(call):
     """Seconds that a call takes right after another one."""
     call()

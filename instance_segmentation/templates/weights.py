@@ -37,9 +37,9 @@ def cache_path(url, sha256):
 
 
 def matches(path, size, sha256):
-    """Whether a file exists with this size in bytes and this sha256 (or sha384, see `fetch`)."""
+    """Whether a file exists with this size in bytes and this digest, both as in `fetch`."""
     try:
-        return os.path.getsize(path) == size and _digest(path, sha256) == sha256
+        return os.path.getsize(path) == (size or os.path.getsize(path)) and _digest(path, sha256).startswith(sha256)
     except OSError:
         return False
 
@@ -53,8 +53,9 @@ def fetch(url, destination, *, size, sha256, offline=False, progress=None):
     Args:
         url: http://, https:// or file://.
         destination: Path of the file to write; its folder exists.
-        size: Expected size in bytes.
-        sha256: Expected digest, 64 lower-case hexadecimal digits; 96 of them are a sha384, which the Open Model Zoo gives.
+        size: Expected size in bytes; None: what the server says.
+        sha256: Expected digest, 64 lower-case hexadecimal digits; 96 of them are a sha384, which the Open Model Zoo gives; fewer
+            are the first ones, of which OpenMMLab's file names have 8.
         offline: Use only the cache and file:// URLs.
         progress: Called as progress(bytes so far, size) while downloading, first before the first byte.
 
@@ -75,7 +76,7 @@ def fetch(url, destination, *, size, sha256, offline=False, progress=None):
             if offline:
                 raise DownloadError(f"{url}: not in the cache, and --offline forbids a download\n"
                                     f"Run once without --offline, or put the file at {source}")
-            _download(url, source, size, sha256, progress)
+            _download(url, source, size or _stated_size(url), sha256, progress)
     _copy(source, destination, size, sha256)
     return destination
 
@@ -167,6 +168,16 @@ def _transfer(url, file, size, progress):
         raise _dropped(url, file, size, "the server closed it")
 
 
+def _stated_size(url):
+    """The size in bytes that the server gives a file."""
+    with _open_url(url, 0) as response:
+        length = response.headers.get("Content-Length", "")
+    if not length.isdigit():
+        raise DownloadError(f"{url}: the server does not say how long the file is, and neither does the template\n"
+                            "Add `size` to the dependency in template.yaml.")
+    return int(length)
+
+
 def _continues(response, start):
     """Whether a partial answer begins at byte `start`."""
     return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -237,9 +248,9 @@ def _copy(source, destination, size, sha256):
                 digest.update(block)
                 writer.write(block)
             done = reader.tell()
-        if done != size:
+        if done != (size or done):
             raise _wrong_size(source, done, size)
-        if digest.hexdigest() != sha256:
+        if not digest.hexdigest().startswith(sha256):
             raise DownloadError(f"{source}: its {digest.name} is {digest.hexdigest()}, expected {sha256}\n"
                                 "It is not the file that the template names.")
         temporary.chmod(0o644)

@@ -3,7 +3,7 @@
 Origin: OpenVINO Training Extensions, instance_segmentation/model_templates/coco-instance-segmentation (2021).
 There is no image size in here: a leaf's size would not reach pipelines that are defined in a base file.
 """
-_base_ = ["mask_rcnn.py", "coco_loaders.py"]
+_base_ = ["mask_rcnn.py", "loaders.py"]
 
 model = dict(
     # No `pretrained` here: a build must not download anything

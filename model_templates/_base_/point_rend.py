@@ -5,6 +5,8 @@ models do the same, or give the 7x7 cells (export.py --coarse-masks).
 """
 _base_ = "mask_rcnn_resnet.py"
 
+conventions = "detectron2"  # `instseg import-weights` asks whose weights this network computes with
+
 mask_loss = dict(type="CrossEntropyLoss", use_mask=True, loss_weight=1.0)
 model = dict(
     type="PointRend",

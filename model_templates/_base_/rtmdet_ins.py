@@ -11,7 +11,7 @@ What differs from mmdet's file:
 _base_ = "fine_tuning.py"
 
 num_classes = 80  # replaced by the user's class list
-resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
+resize_type = "fit_to_window"  # then Pad on the right and below, as the test pipelines do it
 pad_value = 114
 
 norm = dict(norm_cfg=dict(type="BN", requires_grad=True), act_cfg=dict(type="SiLU", inplace=True))

@@ -68,11 +68,11 @@ def check_gradients_without_objects(model, size_hw):
 
 
 def letterboxed(file, size_hw):
-    """The batch that mmdet's test pipeline makes of a file."""
+    """The batch that the test pipeline of such a template makes of a file."""
     from mmcv.transforms import Compose
     from mmdet.registry import TRANSFORMS
     height, width = size_hw
-    steps = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(width, height), keep_ratio=True),
+    steps = [dict(type="LoadImageFromFile"), dict(type="FitToWindow", scale=(width, height)),
              dict(type="Pad", size=(width, height), pad_val=dict(img=(114, 114, 114))),
              dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor"))]
     packed = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])(dict(img_path=str(file)))

@@ -6,7 +6,7 @@ from instance_segmentation.api import train
 from instance_segmentation.engine import batch_size
 from instance_segmentation.engine.batch_size import USABLE, extrapolate, free_memory
 from instance_segmentation.errors import TrainingError
-from instance_segmentation.training import as_training_error
+from instance_segmentation.training.train import as_training_error
 
 from .test_resume import options, state, work  # noqa: F401  the fixture
 

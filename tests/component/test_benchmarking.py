@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from instance_segmentation.benchmarking import benchmark
+from instance_segmentation.deployment.benchmarking import benchmark
 from instance_segmentation.errors import MediaError, WeightsError
 from instance_segmentation.ir.speed import Contender, measure
 from tests.component.speaking import photo_like, speaking_network

@@ -48,7 +48,7 @@ def aps(monkeypatch):
     """Let the trial measure these segm APs in turn, the last one for ever; FP32 comes first."""
     def script(*values):
         left = list(values)
-        monkeypatch.setattr("instance_segmentation.compressing._Trial.segm_ap",
+        monkeypatch.setattr("instance_segmentation.deployment.compressing._Trial.segm_ap",
                             lambda self, xml: left.pop(0) if len(left) > 1 else left[0])
         monkeypatch.setattr("instance_segmentation.ir.speed.measure", lambda contenders, runs: [
             Timing(each.name, 10.0, 9.0, 11.0, 100.0, each.size_mb) for each in contenders])

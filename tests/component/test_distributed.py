@@ -12,13 +12,13 @@ import pytest
 
 from instance_segmentation.api import train
 from instance_segmentation.coco import read_annotations
+from instance_segmentation.data.sample import write_sample_dataset
 from instance_segmentation.engine.config import read_config, set_rate
 from instance_segmentation.errors import MissingExtraError, TrainingError
 from instance_segmentation.evaluation import detect, load_for_test
-from instance_segmentation.processes import launch, launcher
-from instance_segmentation.run_lock import read_lock
-from instance_segmentation.sample import write_sample_dataset
-from instance_segmentation.training import as_training_error, count_processes
+from instance_segmentation.records.run_lock import read_lock
+from instance_segmentation.training.processes import launch, launcher
+from instance_segmentation.training.train import as_training_error, count_processes
 
 from .test_resume import assert_same, flags, options, scalars, state, work  # noqa: F401  the fixture
 

@@ -17,8 +17,8 @@ from instance_segmentation.engine.matching import confusion, f1_at, image_matche
 from instance_segmentation.engine.metrics import coco_metrics
 from instance_segmentation.errors import TemplateError
 from instance_segmentation.evaluation import EvaluationResult
-from instance_segmentation.html_report import Scored, check_report, ranked, write_report
-from instance_segmentation.provenance import data_records
+from instance_segmentation.records.html_report import Scored, check_report, ranked, write_report
+from instance_segmentation.records.provenance import data_records
 from instance_segmentation.report import file_record
 
 from .test_metrics import as_detections

@@ -15,9 +15,11 @@ from instance_segmentation.cli import import_weights as command
 from instance_segmentation.engine.checkpoint import read_checkpoint
 from instance_segmentation.engine.config import read_config, set_classes
 from instance_segmentation.engine.conventions import DetectronAnchors, InclusiveRoIExtractor, TorchvisionAnchors
+from instance_segmentation.engine.foreign_names import DETECTRON2, name_here
 from instance_segmentation.engine.foreign_weights import SOURCES, class_rows, epsilon_of
 from instance_segmentation.engine.network import build_network, load_network
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.templates.catalogue import find_template
 from tests.component.foreign_files import EXTRAS, as_there, write
 from tests.component.speaking import photo_like, speaking_network
 from tests.component.test_network import legacy_snapshot
@@ -101,6 +103,17 @@ def test_every_tensor_finds_its_place(tool, suffix, classes, narrow, tmp_path):
 def test_the_published_torchvision_weights_had_no_epsilon():
     assert epsilon_of(SOURCES["torchvision"], "bf2d0c1e" + 56 * "0") == 0.0
     assert epsilon_of(SOURCES["torchvision"], 64 * "0") == epsilon_of(SOURCES["detectron2"], "bf2d0c1e" + 56 * "0") == 1e-5
+
+
+@pytest.mark.parametrize("coarse, layer, points", [
+    ("mask_coarse_head", "coarse_mask_fc", "mask_point_head"), ("mask_head.coarse_head", "fc", "mask_head.point_head")])
+def test_detectron2s_point_rend_before_and_after_2021(coarse, layer, points):
+    config = find_template("point_rend_r50-800x1344").path / "model.py"
+    names = [*(f"{coarse}.{part}" for part in ("reduce_spatial_dim_conv", f"{layer}1", f"{layer}2", "prediction")),
+             *(f"{points}.{part}" for part in ("fc1", "fc2", "fc3", "predictor"))]
+    here = {name_here(f"roi_heads.{name}.{kind}", DETECTRON2) for name in names for kind in ("weight", "bias")}
+    state = build_network(read_config(config), ["a"]).state_dict()
+    assert here == {name for name in state if name.startswith(("roi_head.mask_head", "roi_head.point_head"))}
 
 
 def test_mmdet_2_keeps_its_names_and_classes(narrow, tmp_path):

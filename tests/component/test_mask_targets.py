@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.coco.masks import to_rle
 from instance_segmentation.coco.outlines import mask_to_polygons
-from instance_segmentation.sample import write_sample_dataset
+from instance_segmentation.data.sample import write_sample_dataset
 
 pytestmark = [
     pytest.mark.component,

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 
 from instance_segmentation.engine.checkpoint import load_state, read_checkpoint
 from instance_segmentation.engine.complexity import complexity_gflops, size_mp
 from instance_segmentation.engine.config import read_config, set_classes
 from instance_segmentation.engine.network import build_network, load_network
 from instance_segmentation.errors import WeightsError
-from instance_segmentation.templates.catalogue import list_templates
+from instance_segmentation.templates.catalogue import find_template, list_templates
 
 pytestmark = pytest.mark.component
 PACKAGED = list_templates()
+
+
+COCO = tuple(CocoDataset.METAINFO["classes"])
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,24 @@ def test_legacy_snapshot_loads_whole_as_a_coco_network(config_480, tmp_path):
     assert model.dataset_meta["classes"][:2] == ("person", "bicycle") and len(model.dataset_meta["classes"]) == 80
     assert torch.equal(model.backbone.layers[4][7].se.conv2.conv.bias,
                        snapshot["state_dict"]["backbone.features.stage4.unit8.se.conv2.bias"])
+
+
+@pytest.mark.parametrize("template, config, meta", [
+    ("rtmdet-ins_tiny-640x640", "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", dict(dataset_meta=dict(CLASSES=COCO))),
+    ("rtmdet-ins_s-640x640", "rtmdet/rtmdet-ins_s_8xb32-300e_coco.py", dict()),
+    ("point_rend_r50-800x1344", "point_rend/point-rend_r50-caffe_fpn_ms-1x_coco.py", dict(CLASSES=COCO))])
+def test_snapshots_that_mmdet_publishes_fill_the_template(template, config, meta, tmp_path):
+    """Of mmdet's own network, random, with a class list as each version of mmdet writes it."""
+    import mmdet
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    theirs = Config.fromfile(Path(mmdet.__file__).parent / ".mim" / "configs" / config).model
+    theirs.backbone.init_cfg = None
+    torch.save(dict(meta=meta, state_dict=MODELS.build(theirs).state_dict()), tmp_path / "snapshot.pth")
+    model = load_network(tmp_path / "snapshot.pth", config=find_template(template).path / "model.py")
+    report = model.load_report
+    assert report.loaded and not (report.resized or report.missing or report.unused)
+    assert model.dataset_meta["classes"] == COCO
 
 
 def test_other_class_count_skips_exactly_the_six_head_tensors(small):

@@ -114,7 +114,7 @@ def test_detector_answers_like_the_ir(network, exported, tmp_path):
 def test_convert_without_weights_or_network_says_so(tmp_path, monkeypatch):
     def offline(*args, **options):
         raise DownloadError("no network")
-    monkeypatch.setattr("instance_segmentation.exporting.fetch", offline)
+    monkeypatch.setattr("instance_segmentation.deployment.exporting.fetch", offline)
     with pytest.raises(DownloadError, match="no network"):
         api.convert_to_onnx("efficientnet_b2b-mask_rcnn-480x480", tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

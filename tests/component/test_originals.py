@@ -1,8 +1,8 @@
 """Networks of torchvision and Detectron2, run by their own code, find the same after `import-weights`.
 
 torchvision comes from pip, its compiled operations are not needed; INSTSEG_TORCHVISION_VENV names a folder that has it.
-Detectron2 is not on PyPI: INSTSEG_DETECTRON2_VENV names a folder with it, what it imports, and torchvision; without it that test
-is skipped.
+Detectron2 is not on PyPI: INSTSEG_DETECTRON2_VENV names a folder with it, its project point_rend, what these import, and
+torchvision; without it that test is skipped.
 """
 
 import importlib.util
@@ -63,7 +63,7 @@ def run_original(folder, *arguments):
 
 
 def found_here(model, image_bgr):
-    """Boxes [N, 4], scores [N], labels [N] and mask probabilities [N, 28, 28] of an image of the network's size."""
+    """Boxes [N, 4], scores [N], labels [N] and mask probabilities [N, m, m] of an image of the network's size."""
     from mmdet.structures import DetDataSample
     sample = DetDataSample(metainfo=dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, scale_factor=(1.0, 1.0)))
     with torch.no_grad():
@@ -73,16 +73,22 @@ def found_here(model, image_bgr):
         (found,) = heads.predict_bbox(features, [sample.metainfo], proposals, model.test_cfg.rcnn)
         rois = torch.cat([torch.zeros(len(found), 1), found.bboxes], 1)
         logits = heads.mask_head(heads.mask_roi_extractor(features[:heads.mask_roi_extractor.num_inputs], rois))
-    masks = logits[range(len(found)), found.labels].sigmoid()
+        if hasattr(heads, "point_head"):
+            masks = heads._mask_point_forward_test(features, rois, found.labels, logits)[:, 0].sigmoid()
+        else:
+            masks = logits[range(len(found)), found.labels].sigmoid()
     return [values.numpy() for values in (found.bboxes, found.scores, found.labels, masks)]
 
 
-@pytest.mark.parametrize("tool, weights", [
-    ("torchvision", "weights.pth"), ("detectron2", "weights.pkl"), ("detectron2", "weights.pth")])
-def test_an_imported_network_finds_what_the_original_finds(tool, weights, photos, tmp_path, request):
-    folder, weights = request.getfixturevalue(tool), tmp_path / weights
+@pytest.mark.parametrize("tool, weights, template", [
+    ("torchvision", "weights.pth", "mask_rcnn_r50_fpn-torchvision"),
+    ("detectron2", "weights.pkl", "mask_rcnn_r50_fpn-detectron2"),
+    ("detectron2", "weights.pth", "mask_rcnn_r50_fpn-detectron2"),
+    ("point_rend", "weights.pkl", "point_rend_r50-800x1344")])
+def test_an_imported_network_finds_what_the_original_finds(tool, weights, template, photos, tmp_path, request):
+    folder, weights = request.getfixturevalue("torchvision" if tool == "torchvision" else "detectron2"), tmp_path / weights
     run_original(folder, tool, weights, tmp_path / "found.npz", *photos)
-    result = import_weights(weights, f"mask_rcnn_r50_fpn-{tool}", tmp_path / "ours.pth")
+    result = import_weights(weights, template, tmp_path / "ours.pth")
     assert not set(result.unused) - {"__author__", "iteration"}
     model, found, total = load_network(tmp_path / "ours.pth"), np.load(tmp_path / "found.npz"), 0
     names = request.getfixturevalue("coco_names") if tool == "torchvision" else dict(enumerate(model.dataset_meta["classes"]))
@@ -90,8 +96,10 @@ def test_an_imported_network_finds_what_the_original_finds(tool, weights, photos
         ours = found_here(model, cv2.imread(str(photo)))
         theirs = [found[f"{key}{number}"] for key in ("boxes", "scores", "labels", "masks")]
         assert [model.dataset_meta["classes"][label] for label in ours[2]] == [names[label] for label in theirs[2]]
-        for mine, other in ((ours[0], theirs[0]), (ours[1], theirs[1]), (ours[3], theirs[3][:, 0])):
+        for mine, other in ((ours[0], theirs[0]), (ours[1], theirs[1])):
             np.testing.assert_allclose(mine, other, atol=1e-3, rtol=0)
+        # of points that are equally unsure but for rounding, PointRend refines one or the other: 3 of a million pixels differed
+        assert (np.abs(ours[3] - theirs[3][:, 0]) > 1e-3).mean() <= (1e-5 if tool == "point_rend" else 0)
         total += len(ours[0])
     assert total > 20
 

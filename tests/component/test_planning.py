@@ -75,8 +75,8 @@ def judged(work_dir, data):
 def test_thresholds_are_stored_printed_and_never_filter_an_evaluation(network, exported, work_dir, data, tmp_path, capsys):
     from functools import partial
 
+    from instance_segmentation.deployment.exporting import find_thresholds
     from instance_segmentation.evaluation import detect
-    from instance_segmentation.exporting import find_thresholds
     from instance_segmentation.ir.detector import ExportedDetector
     from instance_segmentation.ir.export import write_ir
     cfg, annotations = judged(work_dir, data)
@@ -100,7 +100,7 @@ def scores_in(data):
 
 
 def test_class_without_objects_takes_the_threshold_of_all(exported, work_dir, data, tmp_path):
-    from instance_segmentation.exporting import find_thresholds
+    from instance_segmentation.deployment.exporting import find_thresholds
     content = json.loads(data[0].read_text())
     content["annotations"] = [item for item in content["annotations"] if item["category_id"] == 1]
     (tmp_path / "val.json").write_text(json.dumps(content))
@@ -212,7 +212,7 @@ def test_planned_model_is_not_overwritten(ask, exported):
 
 
 def test_layouts_end_at_the_processors_threads():
-    from instance_segmentation.planning import layouts
+    from instance_segmentation.deployment.planning import layouts
     assert layouts(1) == [(1, 1)]
     assert layouts(2) == [(1, 1), (1, 2), (2, 2)]
     assert layouts(16) == [(1, 8), (1, 16), (4, 8), (8, 8), (8, 16), (16, 16)]

@@ -8,10 +8,10 @@ import torch
 import yaml
 
 from instance_segmentation.cli.pretrained import main
+from instance_segmentation.data.named import COCO_CLASSES
 from instance_segmentation.engine.legacy import modern_key
 from instance_segmentation.inference.exported import LoadOptions
 from instance_segmentation.inference.model import load_model
-from instance_segmentation.named_data import COCO_CLASSES
 from tests.component.speaking import TEMPLATES, photo_like, speaking_network
 from tests.unit.conftest import MINIMAL
 from tests.unit.file_server import serving_files

@@ -13,7 +13,7 @@ from instance_segmentation.engine.config import innermost, read_config, train_co
 from instance_segmentation.engine.early_stop import StopWithoutProgress
 from instance_segmentation.engine.network import build_network
 from instance_segmentation.errors import TemplateError
-from instance_segmentation.starting import Start, find_start
+from instance_segmentation.training.starting import Start, find_start
 
 from .test_resume import options, state, work  # noqa: F401  the fixture
 

@@ -33,16 +33,24 @@ def photo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def portrait(photo):
+    path = photo.with_name("portrait.png")
+    cv2.imwrite(str(path), cv2.rotate(cv2.imread(str(photo)), cv2.ROTATE_90_CLOCKWISE))
+    return path
+
+
+@pytest.fixture(scope="module")
 def cascade():
     return speaking_network(CLASSES, SIZE, **CASCADE, **DEEP)
 
 
-def test_kept_aspect_ratio(photo, tmp_path):
+def test_kept_aspect_ratio(photo, portrait, tmp_path):
     from instance_segmentation.ir.export import write_ir
-    model = speaking_network(CLASSES, SIZE, "security-0002", **THIN, **TRUNK)
+    model = speaking_network(CLASSES, (64, 96), "security-0002", **THIN, **TRUNK)
     exported = write_ir(model, tmp_path, origin={}, samples=[photo])
     assert exported.parity.detections > 5 and (exported.info.resize_type, exported.info.pad_value) == ("fit_to_window", 114)
     check_letterbox(model, exported.path, photo)
+    check_letterbox(model, exported.path, portrait)  # in an input that lies
 
 
 def test_cascade_with_deformable_convolutions(cascade, photo):
@@ -105,7 +113,7 @@ def test_c4(photo):
 
 
 def test_point_rend_without_its_point_head(photo):
-    from instance_segmentation.exporting import leave_out_point_head
+    from instance_segmentation.deployment.exporting import leave_out_point_head
     model = speaking_network(CLASSES, SIZE, "point_rend_r50-800x1344", **TRUNK)
     leave_out_point_head(model)
     result = gate(model, image_files=[photo])

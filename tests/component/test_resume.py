@@ -15,8 +15,8 @@ from mmengine.fileio.backends import LocalBackend
 from instance_segmentation.api import instantiate, replay, train
 from instance_segmentation.engine.runner import forget_after
 from instance_segmentation.errors import TrainingError
-from instance_segmentation.run_lock import read_lock
-from instance_segmentation.starting import Start
+from instance_segmentation.records.run_lock import read_lock
+from instance_segmentation.training.starting import Start
 
 pytestmark = pytest.mark.component
 EPOCHS = 2

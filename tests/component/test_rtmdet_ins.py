@@ -139,8 +139,8 @@ def test_input_size_reaches_every_step(repo):
     set_input_size(cfg, (192, 256))
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         steps = {step.type: step for step in innermost(loader.dataset).pipeline}
-        resize = steps.get("Resize") or steps["RandomResize"]
-        assert resize.scale == steps["Pad"].size == (256, 192) and resize.keep_ratio
+        resize = steps.get("FitToWindow") or steps["RandomResize"]
+        assert resize.scale == steps["Pad"].size == (256, 192)
         assert steps["Pad"].pad_val.img == (114, 114, 114)
         assert steps.get("PolygonCrop", dict(crop_size=(256, 192)))["crop_size"] == (256, 192)
 

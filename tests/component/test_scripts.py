@@ -13,11 +13,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from instance_segmentation.cli import main
+from instance_segmentation.data.sample import write_sample_dataset
 from instance_segmentation.engine.config import read_config
 from instance_segmentation.engine.mask_statistics import mask_statistics
 from instance_segmentation.engine.metrics import coco_metrics
 from instance_segmentation.engine.mmdet_configs import PLAIN, adopt, as_mmdet
-from instance_segmentation.sample import write_sample_dataset
 from instance_segmentation.templates.catalogue import find_mmdet_config, find_template
 
 pytestmark = pytest.mark.component

@@ -16,12 +16,12 @@ from instance_segmentation.api import train, tune
 from instance_segmentation.cli.train import parser
 from instance_segmentation.engine.pruning import open_study
 from instance_segmentation.errors import DatasetError, DiskFullError, TemplateError, TrainingError
-from instance_segmentation.tuning import alone
+from instance_segmentation.training.tuning import alone
 
 from .test_resume import SMALL, options, work  # noqa: F401  the fixture
 
 pytestmark = pytest.mark.component
-trials_of_a_search = pytest.importorskip("instance_segmentation.search", reason="needs the extra [tune]")
+trials_of_a_search = pytest.importorskip("instance_segmentation.training.search", reason="needs the extra [tune]")
 QUICK = {key: value for key, value in SMALL.items() if "pipeline" not in key}  # its place depends on the augmentation
 SPACE = dict(learning_rates=(1e-4, 1e-3), epochs=[2], augment=["light", "mosaic"])
 
@@ -39,7 +39,8 @@ def records(folder):
 @pytest.fixture
 def in_process(monkeypatch):
     """Trials are trained in this process: to start another takes seconds."""
-    monkeypatch.setattr("instance_segmentation.search.launch", lambda number, work_dir, options: train(work_dir, **options))
+    monkeypatch.setattr("instance_segmentation.training.search.launch",
+                        lambda number, work_dir, options: train(work_dir, **options))
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def scripted(monkeypatch):
             for name in ("best.pth", "latest.pth"):
                 (options["save_checkpoints_to"] / name).write_text(f"weights of AP {max(outcome)}")
 
-        monkeypatch.setattr("instance_segmentation.search.launch", launch)
+        monkeypatch.setattr("instance_segmentation.training.search.launch", launch)
         return calls
     return prepare
 

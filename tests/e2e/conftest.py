@@ -1,11 +1,16 @@
 """One work dir, trained once per session through the real command line, and what follows from it."""
 
+import json
+import shutil
+
 import pytest
 
 from instance_segmentation.cli import eval as eval_verb
 from instance_segmentation.cli import export as export_verb
 from instance_segmentation.cli import new as new_verb
 from instance_segmentation.cli import train as train_verb
+
+from ..conftest import real_data
 
 TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
 TINY = ["--input-size", "96", "128", "--batch-size", "4", "--num-workers", "0", "--seed", "1"]
@@ -20,6 +25,24 @@ def data_flags(folder, *splits):
         source = "val" if split == "test" else split
         flags += [f"--{split}-ann-files", str(folder / f"{source}.json"), f"--{split}-data-roots", str(folder / source)]
     return flags
+
+
+@pytest.fixture(scope="session")
+def few_photos(tmp_path_factory, request):
+    """train.json, val.json, train/, val/: 8 and 4 of cvtk's strawberry photos where real photos are, drawn images elsewhere."""
+    if real_data() is None:
+        return request.getfixturevalue("sample_data")
+    folder, source = tmp_path_factory.mktemp("photos"), real_data() / "strawberry"
+    for split, count in (("train", 8), ("val", 4)):
+        document = json.loads((source / "annotations" / f"instances_{split}.json").read_text())
+        document["images"] = document["images"][:count]
+        kept = {image["id"]: image["file_name"] for image in document["images"]}
+        document["annotations"] = [item for item in document["annotations"] if item["image_id"] in kept]
+        (folder / f"{split}.json").write_text(json.dumps(document))
+        (folder / split).mkdir()
+        for name in kept.values():
+            shutil.copy(source / "images" / name, folder / split / name)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,16 @@
-"""Every template through the verbs: a few steps, export with its gate, and the same evaluation of checkpoint and IR."""
+"""Every template through the verbs: a few steps, export with its gate, the same evaluation of checkpoint and IR, and INT8."""
 
 import json
 
 import pytest
 
+from instance_segmentation.cli import compress as compress_verb
 from instance_segmentation.cli import demo as demo_verb
 from instance_segmentation.cli import export as export_verb
 from instance_segmentation.cli import new as new_verb
 from instance_segmentation.cli import train as train_verb
 from instance_segmentation.evaluation import evaluate
+from instance_segmentation.ir.info import read_ir
 from instance_segmentation.templates.catalogue import list_templates
 
 from .conftest import OPTIONS, TINY, data_flags
@@ -20,22 +22,26 @@ TEMPLATES = [pytest.param(template, id=template.name, marks=() if template.name 
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_checkpoint_and_ir_score_the_same(template, sample_data, tmp_path):
+def test_checkpoint_and_ir_score_the_same(template, few_photos, tmp_path):
     work, weights, xml = tmp_path / "work", tmp_path / "work/outputs/latest.pth", tmp_path / "work/export/model.xml"
-    test = data_flags(sample_data, "test")
+    test = data_flags(few_photos, "test")
     assert new_verb.main([template.name, str(work), "--do-not-load-snapshot"]) == 0
-    assert train_verb.main([*data_flags(sample_data, "train", "val"), "--epochs", "1", *TINY, *_options(template)], work) == 0
+    assert train_verb.main([*data_flags(few_photos, "train", "val"), "--epochs", "1", *TINY, *_options(template)], work) == 0
     assert export_verb.main(["--load-weights", str(weights), "--save-model-to", str(xml.parent), *test], work) == 0
-    checkpoint, exported = (evaluate(work, load_weights=file, test_ann_files=[sample_data / "val.json"], num_workers=0,
-                                     test_data_roots=[sample_data / "val"], save_results_to=file.with_suffix(".json")).metrics
+    checkpoint, exported = (evaluate(work, load_weights=file, test_ann_files=[few_photos / "val.json"], num_workers=0,
+                                     test_data_roots=[few_photos / "val"], save_results_to=file.with_suffix(".json")).metrics
                             for file in (weights, xml))
     found, others = (len(json.loads(file.with_suffix(".json").read_text())) for file in (weights, xml))
     assert min(found, others) > 100 and abs(found - others) < 10
     for key in ("bbox/AP", "bbox/AR100", "segm/AP", "segm/AR100"):
         assert exported[key] == pytest.approx(checkpoint[key], abs=1e-3)
-    photo = next((sample_data / "val").iterdir())
+    photo = next((few_photos / "val").iterdir())
     assert demo_verb.main(["-m", str(xml), "-i", str(photo), "-o", str(tmp_path / "found.jpg"), "-t", "0.01", "--no_show"]) == 0
     assert (tmp_path / "found.jpg").stat().st_size > 0
+    if template.optimisations:
+        assert compress_verb.main(["--load-weights", str(xml), "--save-model-to", str(work / "int8"), "--max-drop", "1",
+                                   "--calibration-images", "4", *data_flags(few_photos, "train", "val")], work) == 0
+        assert read_ir(work / "int8/model.xml")[1].origin["precision"] == "INT8"
 
 
 def _options(template):

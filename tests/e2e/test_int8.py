@@ -3,7 +3,7 @@
 import pytest
 
 from instance_segmentation import api
-from instance_segmentation.sample import write_sample_dataset
+from instance_segmentation.data.sample import write_sample_dataset
 
 from .conftest import TEMPLATE
 

@@ -7,7 +7,7 @@ import pytest
 from instance_segmentation.errors import TemplateError
 from instance_segmentation.templates.bases import config_files
 from instance_segmentation.templates.catalogue import find_template, list_templates, templates_root
-from instance_segmentation.templates.table import readme
+from instance_segmentation.templates.table import read_latencies, readme
 from instance_segmentation.templates.workdir import template_root
 
 PACKAGED = list_templates()
@@ -53,7 +53,7 @@ def test_name_folder_and_config_agree(template):
 
 def test_table_is_that_of_the_templates():
     """Else run `python -m instance_segmentation.templates.table`."""
-    assert (templates_root() / "README.md").read_text("utf-8") == readme(PACKAGED)
+    assert (templates_root() / "README.md").read_text("utf-8") == readme(PACKAGED, read_latencies())
 
 
 @pytest.mark.parametrize("template", PACKAGED, ids=NAMES)

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from instance_segmentation.coco import read_annotations
-from instance_segmentation.sample import write_sample_dataset
+from instance_segmentation.data.sample import write_sample_dataset
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -6,8 +6,8 @@ import pytest
 
 from instance_segmentation.cli import main
 from instance_segmentation.errors import DatasetError, MediaError
-from instance_segmentation.finding import find_images
-from instance_segmentation.scripting import read_label
+from instance_segmentation.scripting.finding import find_images
+from instance_segmentation.scripting.steps import read_label
 
 TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
 

@@ -14,7 +14,7 @@ from instance_segmentation.cli import main
 from instance_segmentation.coco import read_annotations, salvage_annotations
 from instance_segmentation.coco.copies import same_files, similar_pictures
 from instance_segmentation.coco.masks import to_rle
-from instance_segmentation.object_sizes import SMALLEST_PX, TOLERATED, suggest
+from instance_segmentation.data.object_sizes import SMALLEST_PX, TOLERATED, suggest
 
 TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
 NEXT = (f"Next        instseg new {TEMPLATE} my_work\n"

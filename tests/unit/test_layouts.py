@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from instance_segmentation.data.layouts import find_splits
 from instance_segmentation.errors import DatasetError
-from instance_segmentation.layouts import find_splits
 
 
 def build(folder, files):

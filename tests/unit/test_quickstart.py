@@ -8,8 +8,8 @@ import pytest
 
 from instance_segmentation import quickstart
 from instance_segmentation.cli import quickstart as quickstart_verb
-from instance_segmentation.contact_sheet import write_contact_sheet
 from instance_segmentation.errors import DownloadError, MediaError, TemplateError
+from instance_segmentation.inference.contact_sheet import write_contact_sheet
 
 
 class FakeApi:

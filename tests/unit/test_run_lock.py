@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from instance_segmentation.cli import main
-from instance_segmentation.comparing import differing_settings
-from instance_segmentation.pages import markdown
-from instance_segmentation.provenance import data_records
-from instance_segmentation.run_lock import as_options, differences, read_lock, relocated, write_lock
-from instance_segmentation.sample import write_sample_dataset
+from instance_segmentation.data.sample import write_sample_dataset
+from instance_segmentation.records.comparing import differing_settings
+from instance_segmentation.records.pages import markdown
+from instance_segmentation.records.provenance import data_records
+from instance_segmentation.records.run_lock import as_options, differences, read_lock, relocated, write_lock
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 
 CLASSES = ["berry", "starfish", "stone", "washer"]

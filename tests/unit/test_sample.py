@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.coco.masks import to_rle
-from instance_segmentation.sample import CLASSES, draw_scene, write_sample_dataset
+from instance_segmentation.data.sample import CLASSES, draw_scene, write_sample_dataset
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,8 @@ INT8 = dict(max_drop=0.01, calibration_images=300)
         ("dependencies.0.source", "ftp://host/x.pth", "expected an http://, https:// or file:// URL"),
         ("dependencies.0.sha256", ..., "dependencies[0]: sha256 missing"),
         ("dependencies.0.sha256", "ABC", "dependencies[0].sha256: got 'ABC', expected 64 lower-case"),
+        ("dependencies.0", dict(source="http://host/x.pth", destination="snapshot.pth", sha256="0123abcd"),
+         "8 digits of sha256 are enough for an https:// source only"),
         ("dependencies.0.size", 4.5, "dependencies[0].size: got 4.5, expected the file's size in bytes"),
         (
             "initial_weights",

@@ -6,9 +6,10 @@ import sys
 import pytest
 import yaml
 
-from instance_segmentation import api, iterations
+from instance_segmentation import api
 from instance_segmentation.cli.segmentoly import NETWORKS, template_name
 from instance_segmentation.cli.segmentoly_train import main
+from instance_segmentation.training import iterations
 
 FLAGS = ("model", "dataset", "load_cfg", "save_cfg", "display_interval", "nw", "bs", "bs_per_gpu", "resume", "output_dir",
          "load_ckpt", "load_backbone", "checkpoint_interval", "test_interval", "lr", "weight_decay", "momentum", "warmup_iters",

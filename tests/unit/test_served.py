@@ -130,7 +130,7 @@ def test_no_address(model, photo, capsys):
 
 
 def test_repository_for_the_server(tmp_path):
-    from instance_segmentation.exporting import write_repository
+    from instance_segmentation.deployment.exporting import write_repository
     xml = tiny_models.mask_rcnn(tmp_path / "model.xml")
     assert write_repository(xml, "fruit") == tmp_path / "ovms"
     assert (tmp_path / "ovms/fruit/1/model.xml").read_bytes() == xml.read_bytes()
@@ -138,7 +138,7 @@ def test_repository_for_the_server(tmp_path):
 
 
 def test_repository_for_model_api_takes_photos_as_they_are(tmp_path):
-    from instance_segmentation.exporting import write_repository
+    from instance_segmentation.deployment.exporting import write_repository
     from instance_segmentation.ir.info import entries_of, read_graph
     from instance_segmentation.ir.session import compile_ir
     write_repository(tiny_models.mask_rcnn(tmp_path / "model.xml", rt_info=dict(labels="otx_empty_lbl cat dog")), "fruit")

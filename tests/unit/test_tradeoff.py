@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from instance_segmentation.tradeoff import Point, pareto, recommend, tell, worth_timing
+from instance_segmentation.deployment.tradeoff import Point, pareto, recommend, tell, worth_timing
 
 FULL = Point("FP32", 1000, 0.05, 0.40, 50.0, 20.0)
 FEWER = Point("FP32", 300, 0.05, 0.40, 30.0, 33.0)

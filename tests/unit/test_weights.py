@@ -80,6 +80,25 @@ def get(server, tmp_path):
     return run
 
 
+def test_first_digits_are_enough_where_the_publisher_states_no_more(server, get):
+    server.mode = "drop"
+    with pytest.raises(DownloadError, match="broke at 0.9 MB of 2.0 MB"):
+        get(size=None, sha256=SHA256[:8])
+    server.mode = "good"
+    assert get(size=None, sha256=SHA256[:8]).read_bytes() == CONTENT
+    assert server.requests[-1] == f"bytes={HALF}-"
+    asked = len(server.requests)
+    assert get(size=None, sha256=SHA256[:8]).read_bytes() == CONTENT and len(server.requests) == asked
+
+
+@pytest.mark.parametrize("mode, message", [("other content", "expected 01234567"), ("no length", "does not say how long")])
+def test_a_file_that_cannot_be_verified_by_first_digits(server, get, mode, message):
+    server.mode = mode
+    with pytest.raises(DownloadError, match=message):
+        get(size=None, sha256="01234567")
+    assert not any(path.suffix == ".pth" for path in cache_dir().rglob("*"))
+
+
 def part(server):
     path = cache_path(server.url, SHA256)
     return path.with_name(path.name + ".part")

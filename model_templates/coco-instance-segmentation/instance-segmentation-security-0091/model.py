@@ -1,7 +1,7 @@
 _base_ = "../../_base_/mask_rcnn_resnet.py"
 
 input_size = (800, 1344)  # height, width; `train.py --input-size` replaces it everywhere below
-resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
+resize_type = "fit_to_window"  # then Pad on the right and below, as the test pipelines do it
 pad_value = 114  # near the mean: the originals' padding, added after normalisation, was 0
 
 stages = ((0.5, [0.1, 0.1, 0.2, 0.2]), (0.6, [0.05, 0.05, 0.1, 0.1]), (0.7, [0.033, 0.033, 0.067, 0.067]))  # IoU, deviations
@@ -41,7 +41,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1344, 800), keep_ratio=True),
+    dict(type="FitToWindow", scale=(1344, 800)),
     dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114))),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]

@@ -1,4 +1,4 @@
-_base_ = ["../../_base_/mask_rcnn_efficientnet_b2.py", "../../_base_/coco_loaders.py"]
+_base_ = ["../../_base_/mask_rcnn_efficientnet_b2.py", "../../_base_/loaders.py"]
 
 input_size = (480, 480)  # height, width; `train.py --input-size` replaces it everywhere below
 

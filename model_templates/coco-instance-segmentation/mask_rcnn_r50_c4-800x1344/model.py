@@ -1,8 +1,7 @@
-_base_ = "../../_base_/mask_rcnn_detectron.py"
+"""Detectron's C4 baseline: one feature map, and the trunk's last stage as the heads' shared layers."""
+_base_ = "../mask_rcnn_r50_fpn-800x1344/model.py"
 
-input_size = (800, 1344)  # height, width; `train.py --input-size` replaces it everywhere below
-resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
-pad_value = 114  # near the mean: the originals' padding, added after normalisation, was 0
+input_size = (800, 1344)  # height, width, as in the base file, whose pipelines have it too
 
 frozen = dict(type="BN", requires_grad=False)
 model = dict(
@@ -26,23 +25,3 @@ model = dict(
     train_cfg=dict(rpn_proposal=dict(nms_pre=12000), rcnn=dict(mask_size=14)),
     test_cfg=dict(rpn=dict(nms_pre=6000)))
 from_random = dict(model=dict(roi_head=dict(shared_head=dict(norm_eval=False, norm_cfg=dict(requires_grad=True)))))
-
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="Resize", scale=(1344, 800), keep_ratio=True),  # width, height
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1344, 800), keep_ratio=True),
-    dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114))),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
-]
-# with the annotations, for the validation loss
-val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-                *test_pipeline[1:]]
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
-val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,7 +1,7 @@
 _base_ = "../../_base_/point_rend.py"
 
 input_size = (800, 1344)  # height, width; `train.py --input-size` replaces it everywhere below
-resize_type = "fit_to_window"  # Resize with keep_ratio, then Pad on the right and below, as the pipelines do it
+resize_type = "fit_to_window"  # then Pad on the right and below, as the test pipelines do it
 pad_value = 114  # near the mean: the originals' padding, added after normalisation, was 0
 
 train_pipeline = [
@@ -14,7 +14,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1344, 800), keep_ratio=True),
+    dict(type="FitToWindow", scale=(1344, 800)),
     dict(type="Pad", size=(1344, 800), pad_val=dict(img=(114, 114, 114))),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]

@@ -1,4 +1,4 @@
-_base_ = "../../_base_/mask_rcnn_efficientnet_b2.py"
+_base_ = ["../../_base_/mask_rcnn_efficientnet_b2.py", "../../_base_/custom_loaders.py"]
 
 input_size = (576, 576)  # height, width; `train.py --input-size` replaces it everywhere below
 
@@ -31,18 +31,6 @@ test_pipeline = [
 # with the annotations, for the validation loss
 val_pipeline = [test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
                 *test_pipeline[1:]]
-
-# An epoch is three passes over the images, as in the original: evaluation and checkpoints stay rare on small data
-train_dataloader = dict(
-    batch_size=8, num_workers=2,
-    sampler=dict(type="SeededSampler", shuffle=True),
-    dataset=dict(type="SeededRepeatDataset", times=3, dataset=dict(
-        type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), pipeline=train_pipeline)))
-val_dataloader = dict(
-    batch_size=1, num_workers=2, drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), test_mode=True,
-                 pipeline=val_pipeline))
-test_dataloader = {**val_dataloader, "dataset": {**val_dataloader["dataset"], "pipeline": test_pipeline}}
-val_evaluator = dict(type="CocoSegmMetric", ann_file="")
-test_evaluator = val_evaluator
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,40 +1,8 @@
-_base_ = "../../_base_/rtmdet_ins.py"
+_base_ = "../rtmdet-ins_tiny-640x640/model.py"
 
-input_size = (640, 640)  # height, width; `train.py --input-size` replaces it everywhere below
+input_size = (640, 640)  # height, width, as in the base file, whose pipelines have it too
 
-to_size = dict(type="Pad", size=(640, 640), pad_val=dict(img=(114, 114, 114)))  # width, height
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="RandomResize", scale=(640, 640), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="PolygonCrop", crop_size=(640, 640)),
-    dict(type="FilterAnnotations", min_gt_bbox_wh=(1, 1), keep_empty=False),
-    dict(type="YOLOXHSVRandomAug"),
-    dict(type="RandomFlip", prob=0.5),
-    to_size,
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(640, 640), keep_ratio=True),
-    to_size,
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
-]
-# with the annotations, for the validation loss
-val_pipeline = [
-    test_pipeline[0], dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False), *test_pipeline[1:]]
-
-# An epoch is three passes over the images: evaluation and checkpoints stay rare on small data
-train_dataloader = dict(
-    batch_size=8, num_workers=2,
-    sampler=dict(type="SeededSampler", shuffle=True),
-    dataset=dict(type="SeededRepeatDataset", times=3, dataset=dict(
-        type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), pipeline=train_pipeline)))
-val_dataloader = dict(
-    batch_size=1, num_workers=2, drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="NormalisedCocoDataset", ann_file="", metainfo=dict(), data_prefix=dict(img=""), test_mode=True,
-                 pipeline=val_pipeline))
-test_dataloader = {**val_dataloader, "dataset": {**val_dataloader["dataset"], "pipeline": test_pipeline}}
-val_evaluator = dict(type="CocoSegmMetric", ann_file="")
-test_evaluator = val_evaluator
+model = dict(
+    backbone=dict(deepen_factor=0.33, widen_factor=0.5),
+    neck=dict(in_channels=[128, 256, 512], out_channels=128),
+    bbox_head=dict(in_channels=128, feat_channels=128))

@@ -40,7 +40,22 @@ def torchvision_network(size_hw):
     return model, layers, find
 
 
-def detectron2_network(size_hw):
+def point_rend_network(size_hw):
+    """Detectron2's project PointRend: the network, the layers to scale, and what it finds in a BGR image."""
+    def configure(cfg):
+        from point_rend import add_pointrend_config
+        add_pointrend_config(cfg)
+        # as in its configs/InstanceSegmentation/Base-PointRend-RCNN-FPN.yaml
+        cfg.MODEL.ROI_HEADS.NAME = "PointRendROIHeads"
+        cfg.MODEL.ROI_MASK_HEAD.update(NAME="PointRendMaskHead", POOLER_TYPE="", FC_DIM=1024, NUM_FC=2,
+                                       OUTPUT_SIDE_RESOLUTION=7, IN_FEATURES=["p2"], POINT_HEAD_ON=True)
+        cfg.MODEL.POINT_HEAD.update(FC_DIM=256, NUM_FC=3, IN_FEATURES=["p2"])
+    model, layers, find = detectron2_network(size_hw, configure)
+    head = model.roi_heads.mask_head
+    return model, [*layers[:-1], (head.coarse_head.prediction, 1.0, 0.0), (head.point_head.predictor, 1.0, 0.0)], find
+
+
+def detectron2_network(size_hw, configure=lambda cfg: None):
     """The network, the layers to scale, and what it finds in a BGR image."""
     import detectron2
     from PIL import Image
@@ -52,16 +67,20 @@ def detectron2_network(size_hw):
         features, rois, size, scale, ratio, "avg", aligned)
     cfg = model_zoo.get_config("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml", trained=False)
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
+    configure(cfg)
     model = build_model(cfg).eval()
     rpn, heads = model.proposal_generator.rpn_head, model.roi_heads
     layers = [*[(getattr(model.backbone, f"fpn_lateral{stage}"), 1.0, 0.0) for stage in (2, 3, 4, 5)],
               (rpn.objectness_logits, 1.0, -1.0), (rpn.anchor_deltas, 0.1, 0.0), (heads.box_predictor.cls_score, 0.6, 0.0),
-              (heads.box_predictor.bbox_pred, 0.3, 0.0), (heads.mask_head.predictor, 1.0, 0.0)]
+              (heads.box_predictor.bbox_pred, 0.3, 0.0), (getattr(heads.mask_head, "predictor", None), 1.0, 0.0)]
 
     def find(image):
         (found,) = model.inference([dict(image=torch.from_numpy(image).permute(2, 0, 1))], do_postprocess=False)
         return found.pred_boxes.tensor, found.scores, found.pred_classes, found.pred_masks
     return model, layers, find
+
+
+NETWORKS = dict(torchvision=torchvision_network, detectron2=detectron2_network, point_rend=point_rend_network)
 
 
 def speak_up(model, layers, run):
@@ -102,7 +121,7 @@ def save(model, path):
 def main(tool, weights, out, *photos):
     torch.manual_seed(0)
     images = [cv2.imread(photo) for photo in photos]
-    model, layers, find = dict(torchvision=torchvision_network, detectron2=detectron2_network)[tool](images[0].shape[:2])
+    model, layers, find = NETWORKS[tool](images[0].shape[:2])
     speak_up(model, layers, lambda: find(images[0]))
     if tool == "torchvision":
         model.roi_heads.box_predictor.cls_score.bias[NO_CATEGORY] = -30.0  # no trained network finds what nobody labelled

@@ -1,0 +1,1 @@
+"""Scripts for people to read and change, and what they call."""
