@@ -1,7 +1,7 @@
 """Latency and throughput of one image: stock PyTorch, our PyTorch and the IR of the same weights, taking turns in one run.
 
     python benchmarks/inference.py                                   # random weights of both templates, 80 classes
-    python benchmarks/inference.py --template point_rend_r50-800x1344
+    python benchmarks/inference.py --template point_rend_r50-800x1344 --runs 1 --no-stock
     python benchmarks/inference.py --load-weights outputs/best.pth --input-size 480 --image photo.jpg
 
 "PyTorch, stock process" is eager PyTorch in a process of its own without the memory and thread settings that this package
@@ -30,6 +30,7 @@ def parse():
     parser.add_argument("--input-size", type=int, help="run the checkpoint at this size instead of its own")
     parser.add_argument("--image", type=Path, help="a photo; seeded noise without one")
     parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--no-stock", action="store_true", help="leave the stock process out: for networks that take many seconds")
     parser.add_argument("--profile", action="store_true", help="list where the time of the IR goes")
     return parser.parse_args()
 
@@ -86,14 +87,15 @@ def main():
         from instance_segmentation.ir.graph import build_ir
         from instance_segmentation.ir.speed import measure
         chosen = args.load_weights, args.input_size, template
-        stock, model = stock_process(chosen, args.image), network(*chosen)
+        stock, model = [] if args.no_stock else [stock_process(chosen, args.image)], network(*chosen)
         pixels = prepared(args.image, model.input_size)
-        contenders = [stock, eager(model, pixels), *openvino_pair("IR FP32", build_ir(model), pixels)]
-        found = len(contenders[2].request.infer({0: pixels})["labels"])
+        pair = openvino_pair("IR FP32", build_ir(model), pixels)
+        found = len(pair[0].request.infer({0: pixels})["labels"])
         weights = args.load_weights or f"{template}, random weights, 80 classes"
-        tell(measure(contenders, args.runs), f"{weights}, {model.input_size}, {found} detections, {args.runs} runs each")
+        timings = measure([*stock, eager(model, pixels), *pair], args.runs, rounds=min(3, args.runs))
+        tell(timings, f"{weights}, {model.input_size}, {found} detections, {args.runs} runs each")
         if args.profile:
-            tell_layers(contenders[2].name, contenders[2].request)
+            tell_layers(pair[0].name, pair[0].request)
 
 
 if __name__ == "__main__":
