@@ -39,8 +39,8 @@ def parser(work_dir=None):
     result.add_argument("--parity-images", type=count, default=8, metavar="N",
                         help="how many of these images checkpoint and exported model are compared on (default: 8)")
     add_classes(result, "must equal the weights' classes; leave it out")
-    result.add_argument("--coarse-masks", action="store_true", help="PointRend only: export the coarse masks, without the point "
-                        "head that refines the checkpoint's")
+    result.add_argument("--coarse-masks", action="store_true", help="PointRend only: leave out the point head; the model is "
+                        "faster, and its masks are coarse")
     result.add_argument("--openvino-mo-args", help=argparse.SUPPRESS)
     result.add_argument("--config", help=argparse.SUPPRESS)
     return result

@@ -24,7 +24,9 @@ class LeanPointRendRoIHead(PointRendRoIHead):
 
     def _mask_point_forward_test(self, x, rois, label_preds, mask_preds):
         """Logits [N, 1, M, M] of the labels' masks, from coarse ones of all classes [N, C, m, m]."""
-        found = [mask_preds.new_zeros(0, 1, 1, 1)] if not len(rois) else []
+        if not len(rois):
+            return mask_preds[:, :1]  # mmdet's own refuses to refine none
+        found = []
         for part in torch.arange(len(rois), device=rois.device).split(TOGETHER):
             labels = label_preds[part]
             logits = super()._mask_point_forward_test(x, rois[part], labels, mask_preds[part])

@@ -23,6 +23,9 @@ def family_of(model, two_inputs=False):
         return family
     if family is not mask_rcnn:
         raise ExportError(f"--segmentoly: is for Mask R-CNN, but the network is a {type(model).__name__}; leave the flag out")
+    if getattr(model.roi_head, "point_head", None) is not None:
+        raise ExportError("--segmentoly: is for masks of all classes, but PointRend's point head refines each object's own; add "
+                          "--coarse-masks, or leave the flag out")
     return segmentoly
 
 

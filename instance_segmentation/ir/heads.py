@@ -3,13 +3,12 @@
 What lies between them (proposals, RoI features, decoding, NMS) is written in OpenVINO operations in `mask_rcnn.py`.
 """
 
-import torch
 from mmdet.models.roi_heads.mask_heads import CoarseMaskHead
 from torch import nn
-from torch.nn import functional
 
 from instance_segmentation.ir.conversion import Pixels
 from instance_segmentation.ir.neck import lean_neck
+from instance_segmentation.ir.point_rend import CoarseMask, RefinedMask
 
 
 class Trunk(nn.Module):
@@ -51,43 +50,20 @@ class BoxHead(nn.Module):
         return self.head(self.shared(features))
 
 
-def mask_head(stage):
-    """The mask head of a Stage as a layer: RoI features [N, C, s, s] and labels [N] → probabilities [N, m, m]."""
-    return (OwnMask if isinstance(stage.head, CoarseMaskHead) else MaskHead)(stage)
+def mask_head(roi_head, stage):
+    """The mask head of a Stage as a layer: RoI features [N, C, s, s] and `mask_inputs` → probabilities [N, m, m]."""
+    if _refines(roi_head):
+        return RefinedMask(roi_head)
+    return CoarseMask(stage.head) if isinstance(stage.head, CoarseMaskHead) else MaskHead(stage)
 
 
-class OwnMask(nn.Module):
-    """PointRend's coarse head: fully connected, so that all classes' masks come at once."""
-
-    def __init__(self, stage):
-        super().__init__()
-        self.head = stage.head
-
-    def forward(self, features, labels):
-        """Return the probabilities."""
-        height, width = self.head.output_size
-        logits = self.head(features).flatten(2)
-        own = logits.gather(1, labels[:, None, None].expand(-1, 1, height * width))
-        return own.reshape(-1, height, width).sigmoid()
+def mask_inputs(roi_head, stage, labels, boxes, features):
+    """Those of labels [N], boxes [N, 4] and feature maps that a Stage's layer takes besides RoI features."""
+    return (labels, boxes, *features[:stage.extractor.num_inputs]) if _refines(roi_head) else (labels,)
 
 
-class PointSamples(nn.Module):
-    """mmcv's SimpleRoIAlign as a layer: the feature map [1, C, h, w] at the middles of equal parts of boxes [N, 4]."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, feature, boxes):
-        """Return crops [N, C, s, s]."""
-        rows, columns = self.layer.output_size
-        height, width = int(feature.shape[2]), int(feature.shape[3])
-        x, y = (low + (torch.arange(count) + 0.5) / count * (high - low) for count, low, high in (
-            (columns, boxes[:, 0:1], boxes[:, 2:3]), (rows, boxes[:, 1:2], boxes[:, 3:4])))
-        x, y = (2 * place * self.layer.spatial_scale / side - 1 for place, side in ((x, width), (y, height)))  # -1…1
-        grid = torch.stack([x[:, None].expand(-1, rows, -1), y[:, :, None].expand(-1, -1, columns)], 3)
-        crops = functional.grid_sample(feature, grid.reshape(1, -1, columns, 2), align_corners=not self.layer.aligned)
-        return crops[0].reshape(-1, x.shape[0], rows, columns).transpose(0, 1)
+def _refines(roi_head):
+    return getattr(roi_head, "point_head", None) is not None
 
 
 class MaskHead(nn.Module):

@@ -12,9 +12,10 @@ from openvino import opset13 as op
 from instance_segmentation.engine.stages import stages_of
 from instance_segmentation.inference.contracts import MASK_RCNN as CONTRACT  # noqa: F401  the exporter asks for it
 from instance_segmentation.ir.conversion import convert, feed, finish, outputs_of
-from instance_segmentation.ir.heads import BoxHead, PointSamples, Trunk, mask_head
+from instance_segmentation.ir.heads import BoxHead, Trunk, mask_head, mask_inputs
 from instance_segmentation.ir.limits import CANDIDATE_SCORES, PROPOSALS
 from instance_segmentation.ir.opset import columns, const, first, larger_than, length, split, take, where
+from instance_segmentation.ir.point_rend import PointSamples
 
 # Names of nodes that the parity gate looks at: per level the RPN's maps, the region proposals (PROPOSALS), what each further
 # stage of a cascade takes for them, and before NMS the boxes [C, K, 4] and scores [C, K] (CANDIDATE_SCORES) of every class and
@@ -131,10 +132,11 @@ def classify(model, features, rois, extent):
 
 def masks_of(model, features, boxes, labels):
     """Probabilities [N, m, m] of boxes [N, 4] and labels [N]: of a cascade, the mean of all its heads'."""
-    found = []
-    for stage in stages_of(model.roi_head, "mask"):
-        head = convert(mask_head(stage), example(stage), torch.zeros(4, dtype=torch.int64))
-        found += feed(head, roi_features(stage.extractor, features, boxes), labels)
+    found, heads = [], model.roi_head
+    examples = torch.zeros(4, dtype=torch.int64), torch.rand(4, 4), [torch.rand(*level.get_shape()) for level in features]
+    for stage in stages_of(heads, "mask"):
+        head = convert(mask_head(heads, stage), example(stage), *mask_inputs(heads, stage, *examples))
+        found += feed(head, roi_features(stage.extractor, features, boxes), *mask_inputs(heads, stage, labels, boxes, features))
     return mean(found)
 
 

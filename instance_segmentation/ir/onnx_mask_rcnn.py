@@ -1,15 +1,16 @@
-"""mmdet's two-stage Mask R-CNN, and Cascade Mask R-CNN, in torch alone, to be traced for ONNX.
+"""mmdet's two-stage Mask R-CNN, Cascade Mask R-CNN and PointRend, in torch alone, to be traced for ONNX.
 
 The same computation as in `mask_rcnn.py`. RoiAlign, which torch has no operator of, is traced by a function that names it.
 """
 
 import torch
-from mmcv.ops import RoIAlign
+from mmcv.ops import RoIAlign, SimpleRoIAlign
 from torch import nn
 
 from instance_segmentation.engine.stages import stages_of
-from instance_segmentation.ir.heads import BoxHead, MaskHead, Trunk
+from instance_segmentation.ir.heads import BoxHead, Trunk, mask_head, mask_inputs
 from instance_segmentation.ir.operators import larger_than, sigmoid, suppressed
+from instance_segmentation.ir.point_rend import PointSamples
 
 
 class OnnxMaskRCNN(nn.Module):
@@ -19,7 +20,8 @@ class OnnxMaskRCNN(nn.Module):
         super().__init__()
         self.model, self.trunk = model, Trunk(model, reverse, lean=False)
         self.boxes, self.masks = (stages_of(model.roi_head, kind) for kind in ("bbox", "mask"))
-        self.box_heads, self.mask_heads = nn.ModuleList(map(BoxHead, self.boxes)), nn.ModuleList(map(MaskHead, self.masks))
+        self.box_heads = nn.ModuleList(map(BoxHead, self.boxes))
+        self.mask_heads = nn.ModuleList(mask_head(model.roi_head, stage) for stage in self.masks)
         height, width = model.input_size
         self.register_buffer("limits", torch.tensor([width, height, width, height], dtype=torch.float32))
 
@@ -28,7 +30,9 @@ class OnnxMaskRCNN(nn.Module):
         features, logits, deltas = self.trunk.maps(image)
         regions, boxes, scores = self.classify(features, self.propose(logits, deltas))
         found, labels = self.detect(boxes, scores)
-        masks = [head(self.roi_features(stage.extractor, features, found[:, :4]), labels)
+        corners = found[:, :4]
+        masks = [head(self.roi_features(stage.extractor, features, corners),
+                      *mask_inputs(self.model.roi_head, stage, labels, corners, features))
                  for stage, head in zip(self.masks, self.mask_heads, strict=True)]
         return found, labels, sum(masks) / len(masks), *logits, *deltas, *regions, boxes, scores
 
@@ -81,6 +85,8 @@ class OnnxMaskRCNN(nn.Module):
 
     def roi_features(self, extractor, features, boxes):
         """Features [N, C, s, s] of boxes [N, 4] in input pixels, each from the level that fits its size."""
+        if isinstance(extractor.roi_layers[0], SimpleRoIAlign):
+            return PointSamples(extractor.roi_layers[0])(features[0], boxes)
         if left_out := getattr(extractor, "left_out", None):
             boxes = boxes - boxes.new_tensor(left_out)
         rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)

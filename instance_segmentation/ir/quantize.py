@@ -21,7 +21,8 @@ from instance_segmentation.ir.mask_rcnn import CANDIDATE_BOXES
 from instance_segmentation.ir.rtmdet_ins import DISTANCES, FEATURES, KERNELS
 
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
-HEAD_ENDS = (*LAYERS, "Constant", "Parameter", "ROIAlign", "Softmax")
+SAMPLERS = ("ROIAlign", "GridSample")  # features at coordinates
+HEAD_ENDS = (*LAYERS, *SAMPLERS, "Constant", "Parameter", "Softmax")
 RPN_MAPS = re.compile(r"rpn_(scores|deltas)_\d+$")
 CELL_MAPS = re.compile("|".join((*(name.format(r"\d+") for name in (CELL_SCORES, DISTANCES)), KERNELS, FEATURES)))
 # RTMDet-Ins: what the names of a part's nodes contain; the first that fits counts
@@ -92,10 +93,10 @@ def coordinate_names(model):
     for node in nodes:
         kind = node.get_type_name()
         sources = [value.get_node() for value in node.input_values()]
-        names = [source.get_friendly_name() for source in sources[:1 if kind in ("ROIAlign", "Gather") else None]]
+        names = [source.get_friendly_name() for source in sources[:1 if kind in (*SAMPLERS, "Gather") else None]]
         if kind in ("Concat", "Gather") and (sources[0].get_type_name() == "ROIAlign" or names[0] in sorting):
             sorting.add(node.get_friendly_name())
-        elif kind != "ROIAlign" and any(name in coordinates or RPN_MAPS.match(name) for name in names):
+        elif kind not in SAMPLERS and any(name in coordinates or RPN_MAPS.match(name) for name in names):
             coordinates.add(node.get_friendly_name())
     for node in nodes:  # the box head's deltas too, up to its last layer
         if node.get_friendly_name() in set(coordinates):

@@ -39,10 +39,11 @@ def _differences(model, target):
     for stage in boxes:
         yield from _box_differences(stage.head, last=stage is boxes[-1])
         yield from _extractor_differences("roi_head.bbox_roi_extractor", stage.extractor)
-    if getattr(heads, "point_head", None) is not None:
-        yield "roi_head.point_head", type(heads.point_head).__name__, "none; export.py --coarse-masks leaves it out"
+    points = type(getattr(heads, "point_head", None)).__name__
+    if points not in ("NoneType", "MaskPointHead"):
+        yield "roi_head.point_head", points, "MaskPointHead; export.py --coarse-masks leaves it out"
     for stage in masks:
-        if not (target == "OpenVINO" and _is_coarse(stage)):
+        if not _is_coarse(stage):
             yield from _mask_differences(stage.head)
             yield from _extractor_differences("roi_head.mask_roi_extractor", stage.extractor)
     for name in ("rpn", "rcnn"):

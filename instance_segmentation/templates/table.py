@@ -18,7 +18,7 @@ HEAD = """# Templates
 | the network behind one of the Open Model Zoo's `instance-segmentation-security-*`, to train on | the template of its name |
 | Detectron's and Segmentoly's baseline, to compare with or to load its weights into | `mask_rcnn_r50_fpn-800x1344` |
 | weights of Detectron2 or torchvision (`instseg import-weights`) | `mask_rcnn_r50_fpn-detectron2`, `-torchvision` |
-| sharp outlines of large objects, from the checkpoint in PyTorch | `point_rend_r50-800x1344` |
+| sharp outlines of large objects | `point_rend_r50-800x1344` |
 | clients that expect YOLACT's outputs | `yolact_r50-544x544` |
 
 AP is that of the published weights on COCO, in %. Mp are millions of parameters with 80 classes; GFLOPs are counted by

@@ -1,7 +1,7 @@
 """PointRend (arXiv:1912.08193): mmdet's configs/point_rend/point-rend_r50-caffe_fpn_ms-1x_coco.py, with masks in less memory.
 
-Masks of 7x7 cells are refined at the points where they are least sure, five times at twice the size: a loop over points that an
-exported graph does not have (export.py --coarse-masks).
+Masks of 7x7 cells are enlarged to twice the size five times, and computed anew at the points where they are least sure. Exported
+models do the same, or give the 7x7 cells (export.py --coarse-masks).
 """
 _base_ = "mask_rcnn_resnet.py"
 

@@ -182,6 +182,19 @@ def _speak_up_two_stages(model, features, size_hw):
             _scale(head.conv_logits, lambda head=head, crops=crops: [head(crops)], 1.0)
         else:  # PointRend's coarse head
             _scale(head.fc_logits, lambda head=head, crops=crops: [head(crops).flatten(1)], 1.0)
+    if hasattr(heads, "point_head"):
+        _speak_up_points(heads, features, rois)
+
+
+def _speak_up_points(heads, features, rois):
+    from mmcv.ops import point_sample
+    points = torch.rand(len(rois), 30, 2)
+    coarse = point_sample(heads._mask_forward(features, rois)["mask_preds"], points)
+    hidden = torch.cat([heads._get_fine_grained_point_feats(features, rois, points), coarse], 1)
+    for layer in heads.point_head.fcs:
+        _scale(layer.conv, lambda layer=layer, seen=hidden: [layer.conv(seen)], 1.0)
+        hidden = torch.cat([layer(hidden), coarse], 1)
+    _scale(heads.point_head.fc_logits, lambda: [heads.point_head.fc_logits(hidden)], 1.0)
 
 
 def _scale(layer, outputs, spread, centre=0.0):

@@ -23,23 +23,19 @@ TEMPLATES = [pytest.param(template, id=template.name, marks=() if template.name 
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_checkpoint_ir_and_onnx_score_the_same(template, few_photos, tmp_path, capsys):
+def test_checkpoint_ir_and_onnx_score_the_same(template, few_photos, tmp_path):
     work, weights, xml = tmp_path / "work", tmp_path / "work/outputs/latest.pth", tmp_path / "work/export/model.xml"
     test = data_flags(few_photos, "test")
     assert new_verb.main([template.name, str(work), "--do-not-load-snapshot"]) == 0
     assert train_verb.main([*data_flags(few_photos, "train", "val"), "--epochs", "1", *TINY, *_options(template)], work) == 0
-    export, coarse = ["--load-weights", str(weights), "--save-model-to", str(xml.parent), *test], "point_rend" in template.name
-    if coarse:
-        assert export_verb.main(export, work) == 1
-        assert "roi_head.point_head: got MaskPointHead" in capsys.readouterr().err
-    assert export_verb.main([*export, "--coarse-masks" if coarse else "--onnx"], work) == 0
-    files = [weights, xml, *[xml.with_suffix(".onnx")] * (not coarse)]
+    assert export_verb.main(["--load-weights", str(weights), "--save-model-to", str(xml.parent), "--onnx", *test], work) == 0
+    files = weights, xml, xml.with_suffix(".onnx")
     checkpoint, *exported = (evaluate(work, load_weights=file, test_ann_files=[few_photos / "val.json"], num_workers=0,
                                       test_data_roots=[few_photos / "val"], save_results_to=f"{file}.json").metrics
                              for file in files)
     found, *others = (len(json.loads(Path(f"{file}.json").read_text())) for file in files)
     assert found > 100 and all(abs(found - other) < 10 for other in others)
-    for key in ("bbox/AP", "bbox/AR100", *["segm/AP", "segm/AR100"] * (not coarse)):
+    for key in ("bbox/AP", "bbox/AR100", "segm/AP", "segm/AR100"):
         assert [metrics[key] for metrics in exported] == pytest.approx([checkpoint[key]] * len(exported), abs=1e-3)
     photo = next((few_photos / "val").iterdir())
     assert demo_verb.main(["-m", str(xml), "-i", str(photo), "-o", str(tmp_path / "found.jpg"), "-t", "0.01", "--no_show"]) == 0
