@@ -30,7 +30,7 @@ def parse():
     parser.add_argument("--input-size", type=int, help="run the checkpoint at this size instead of its own")
     parser.add_argument("--image", type=Path, help="a photo; seeded noise without one")
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--no-stock", action="store_true", help="leave the stock process out: for networks that take seconds")
+    parser.add_argument("--no-stock", action="store_true", help="leave the stock process out, for slow networks")
     parser.add_argument("--profile", action="store_true", help="list where the time of the IR goes")
     return parser.parse_args()
 
