@@ -17,12 +17,12 @@ def check(model, target="OpenVINO"):
     Raises:
         ExportError: Names every unsupported part, its value, and what is supported.
     """
-    problems = [f"{part}: got {got}, supported: {expected}" for part, got, expected in _differences(model, target)]
+    problems = [f"{part}: got {got}, supported: {expected}" for part, got, expected in _differences(model)]
     if problems:
         raise ExportError("this network cannot be exported to " + target + ":\n  " + "\n  ".join(problems))
 
 
-def _differences(model, target):
+def _differences(model):
     """Yield (part, what the network has, what is supported) for everything unsupported."""
     one_stage = dict(ContractYOLACT=_yolact_differences, RTMDet=_rtmdet_ins_differences).get(type(model).__name__)
     if one_stage:
