@@ -47,13 +47,13 @@ def test_checkpoint_ir_and_onnx_score_the_same(template, few_photos, tmp_path):
 
 
 def _options(template):
-    """Flags that let an untrained network's detections pass; among a hundred proposals alone, ties would decide.
+    """Flags that let an untrained network's detections pass, of every class, which INT8 needs.
 
-    NMS leaves few boxes of each class, so that all classes are among the best hundred: INT8 needs that.
+    Among a hundred proposals alone ties would decide; of Mask R-CNN, NMS leaves few boxes of each class for the best hundred.
     """
     if "yolact" in template.name:
         return [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0"]
     if "rtmdet" in template.name:
-        return [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0", "model.test_cfg.nms.iou_threshold=0.2"]
+        return [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0", "model.test_cfg.max_per_img=1000"]
     return [*OPTIONS, "model.test_cfg.rpn.nms_pre=1000", "model.test_cfg.rpn.max_per_img=300",
             "model.test_cfg.rcnn.nms.iou_threshold=0.2"]
