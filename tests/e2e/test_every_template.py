@@ -55,5 +55,6 @@ def _options(template):
         return [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0"]
     if "rtmdet" in template.name:
         return [*OPTIONS[:-1], "model.test_cfg.score_thr=0.0", "model.test_cfg.max_per_img=1000"]
-    few = ["model.test_cfg.rcnn.nms.iou_threshold=0.2"] * ("c4" not in template.name)  # C4's boxes are near ties: 0.2 adds to them
+    # C4's boxes are near ties, which such an NMS would multiply
+    few = ["model.test_cfg.rcnn.nms.iou_threshold=0.2"] * ("c4" not in template.name)
     return [*OPTIONS, "model.test_cfg.rpn.nms_pre=1000", "model.test_cfg.rpn.max_per_img=300", *few]
