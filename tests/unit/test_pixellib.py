@@ -118,7 +118,7 @@ def test_unknown_class_option_and_speed(ins):
         ins.segmentImage("image.jpg", show_boxes=True)
     with pytest.raises(WeightsError, match="'slow': expected 'fast' or 'rapid'"):
         ins.load_model("model.xml", detection_speed="slow")
-    with pytest.raises(WeightsError, match="model.xml has a fixed input and is no Mask R-CNN .xml of this tool"):
+    with pytest.raises(WeightsError, match="model.xml has a fixed input and is no .xml of this tool's Mask R-CNN"):
         ins.load_model("model.xml", detection_speed="fast")
     with pytest.raises(WeightsError, match="call load_model first"):
         instanceSegmentation().segmentImage("image.jpg")

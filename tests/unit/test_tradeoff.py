@@ -30,7 +30,7 @@ def test_recommended_is_the_fastest_within_the_drop(max_drop, expected):
 
 
 def test_table_compares_with_the_first_and_marks_the_choice(capsys):
-    tell(POINTS, SURER)
+    tell(POINTS, SURER, "proposals")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["1000", "300", "1000", "300", "100"], "the slowest first"
     assert "1.00x" in lines[1] and "-0.0020" in lines[4] and "2.00x" in lines[4]
