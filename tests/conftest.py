@@ -6,7 +6,9 @@ sample data set is used, and the header of the test run says which.
 """
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,9 @@ def real_data():
 
 
 def pytest_report_header():
-    """Say which data the tests use."""
-    return f"data: {real_data() or 'the generated sample data set (set INSTSEG_TEST_DATA for real photos)'}"
+    """Say which data the tests use, and the room that their work dirs have: a full disk fails in many disguises."""
+    return [f"data: {real_data() or 'the generated sample data set (set INSTSEG_TEST_DATA for real photos)'}",
+            f"room: {shutil.disk_usage(tempfile.gettempdir()).free / 1e9:.1f} GB in {tempfile.gettempdir()}"]
 
 
 @pytest.fixture(scope="session")
