@@ -64,7 +64,8 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
         test_ann_files, test_data_roots: Lists of COCO files and image folders.
         save_metrics_to: metrics.yaml to write or merge into; metrics.json is written beside it, unrounded.
         classes: Must equal the weights' classes when given.
-        save_output_to: Folder for images with drawn predictions.
+        save_output_to: Folder for images with drawn predictions: an exported model's from its own score for each class, where
+            it has one, all others' from 0.3.
         save_results_to: File for the predictions as COCO results JSON, with the ids of the user's file.
         num_workers: Data loading processes.
         trust_checkpoint: Unpickle arbitrary objects of the checkpoint.

@@ -22,7 +22,8 @@ def parser(work_dir=None):
     add_weights(result, ".pth, .xml, .bin or .onnx; classes and input size come from it", required=True)
     result.add_argument("--save-metrics-to", type=Path, required=True, metavar="FILE",
                         help="metrics.yaml (merged into an existing file); metrics.json beside it has every number")
-    result.add_argument("--save-output-to", type=Path, metavar="DIR", help="draw the predictions on the images")
+    result.add_argument("--save-output-to", type=Path, metavar="DIR",
+                        help="draw the predictions: those from an exported model's own score thresholds, others from 0.3")
     result.add_argument("--save-results-to", type=Path, metavar="FILE", help="predictions as COCO results JSON")
     result.add_argument("--report", type=Path, metavar="FILE",
                         help="one .html file with tables, curves, confusion matrix, best and worst images; needs no network")

@@ -13,6 +13,8 @@ from instance_segmentation.errors import MediaError
 from instance_segmentation.inference.drawing import draw
 from instance_segmentation.prediction import Prediction
 
+LOWEST_DRAWN = 0.3  # MMDetection's, for a network without thresholds of its own
+
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
@@ -22,10 +24,10 @@ class DrawPredictionsHook(Hook):
         output: Folder for the pictures; sub-folders of nested images are kept.
         root: Folder that the pictures' names are relative to.
         classes: Class names in label order.
-        threshold: Lowest score that is drawn.
+        threshold: Lowest score that is drawn, a number or one per class.
     """
 
-    def __init__(self, output, root, classes, threshold=0.3):
+    def __init__(self, output, root, classes, threshold):
         self.output, self.root, self.classes, self.threshold = Path(output), root, tuple(classes), threshold
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -7,6 +7,7 @@ import time
 from mmengine.config import Config
 
 from instance_segmentation.engine.config import drop_resize, set_input_size, set_tiles, test_loader
+from instance_segmentation.engine.drawing import LOWEST_DRAWN
 from instance_segmentation.engine.metrics import MAX_DETS
 from instance_segmentation.engine.runner import FineTuneRunner
 
@@ -16,7 +17,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
 
     Args:
         model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w), None when it resizes images itself. If it
-            has `stream`, several images are on the way at a time (see `PipelinedTestLoop`).
+            has `stream`, several images are on the way at a time (see `PipelinedTestLoop`). Its `class_thresholds`, if it has
+            some, say what is drawn.
         cfg: The work dir's Config, for the data pipeline.
         annotations: `coco.Annotations` in the model's class order.
         folder: An existing folder for temporary files.
@@ -45,7 +47,8 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
     hooks = [dict(type="ProgressHook")]
     if drawings:
         root = os.path.commonpath([os.path.dirname(image["file_name"]) for image in annotations.images])
-        hooks.append(dict(type="DrawPredictionsHook", output=str(drawings), root=root, classes=annotations.classes))
+        hooks.append(dict(type="DrawPredictionsHook", output=str(drawings), root=root, classes=annotations.classes,
+                          threshold=getattr(model, "class_thresholds", None) or LOWEST_DRAWN))
     runner = FineTuneRunner(
         model=model, work_dir=str(folder), test_dataloader=test_loader(cfg, shown, annotations.classes, num_workers),
         test_cfg=dict(type="PipelinedTestLoop" if hasattr(model, "stream") else "TestLoop"),

@@ -44,6 +44,7 @@ class ExportedDetector(BaseModel):
                                threshold=self.info.score_threshold, mask_threshold=self.info.mask_threshold)
         self.dataset_meta, self.input_size = dict(classes=self.info.classes), self.info.input_size
         self.size_mp, self.complexity_gflops = self.info.size_mp, self.info.complexity_gflops
+        self.class_thresholds = self.info.class_thresholds
 
     @cached_property
     def compiled_for_throughput(self):

@@ -1,5 +1,8 @@
 """ExportedDetector in the checkpoint's place."""
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -69,3 +72,20 @@ def test_unknown_device(detector):
     parameter = op.parameter([1], np.float32)
     with pytest.raises(WeightsError, match="OpenVINO device TOASTER(.|\n)*CPU"):
         compile_ir(ov.Model([op.relu(parameter)], [parameter]), "TOASTER")
+
+
+@pytest.mark.parametrize(("thresholds", "classes_drawn"), [((), 2), ((1.0, 0.0), 1)])
+def test_pictures_show_what_reaches_the_models_own_scores(network, thresholds, classes_drawn, tmp_path, monkeypatch):
+    from instance_segmentation import api
+    from instance_segmentation.engine import drawing
+    from instance_segmentation.ir.export import write_ir
+    xml = write_ir(network, tmp_path / "ir", origin={}, judge=lambda path: dict(class_thresholds=list(thresholds))).path
+    cv2.imwrite(str(tmp_path / "a.png"), photo_like((128, 160), 7))
+    (tmp_path / "a.json").write_text(json.dumps(dict(
+        images=[dict(id=1, file_name="a.png", height=128, width=160)], annotations=[],
+        categories=[dict(id=index, name=name) for index, name in enumerate(network.dataset_meta["classes"], 1)])))
+    drawn, draw = [], drawing.draw
+    monkeypatch.setattr(drawing, "draw", lambda image, prediction: drawn.append(prediction) or draw(image, prediction))
+    api.evaluate(None, load_weights=xml, test_ann_files=[tmp_path / "a.json"], test_data_roots=[tmp_path], num_workers=0,
+                 save_output_to=tmp_path / "pictures")
+    assert len(set(drawn[0].names())) == classes_drawn and (tmp_path / "pictures/a.png").stat().st_size > 0
