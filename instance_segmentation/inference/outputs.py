@@ -30,7 +30,8 @@ class Output:
         self.path, self.fps, self.limit, self.written, self.video = Path(path), fps or 30.0, limit, 0, None
         self.numbered = re.search(r"%\d*d", self.path.name) is not None
         if self.path.suffix.lower() not in {*CODECS, *SUFFIXES}:
-            raise MediaError(f"-o {path}: expected a name ending in .avi, .mp4, or that of an image such as out_%03d.jpg")
+            raise MediaError(f"-o {path}: expected a name ending in .avi, .mp4, or that of an image such as out_%03d.jpg; "
+                             "to fill a folder with pictures of a folder of images: instseg predict --draw")
         if self.path.suffix.lower() in SUFFIXES and not self.numbered and not single:
             raise MediaError(f"-o {path}: is one picture, but the input has many; put a number into the name: "
                              f"{self.path.stem}_%03d{self.path.suffix}")
