@@ -10,7 +10,7 @@ cd "$repo"
 
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$repo/tools/run_tests.sh"; }
 
-tiers=(unit component e2e) nightly=(-m "not nightly and not gpu")
+tiers=(unit component e2e fuzz) nightly=(-m "not nightly and not gpu")
 case ${1:-} in
     "") ;;
     --fast) tiers=(unit) ;;

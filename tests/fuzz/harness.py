@@ -121,9 +121,7 @@ class Guard:
         """Python's audit hook."""
         if not self.watching:
             return
-        if event in FORBIDDEN:
-            self._note("code", event, args)
-        elif event == "socket.connect" and not str(args[1][0]).startswith(LOOPBACK):
+        if event in FORBIDDEN or event == "socket.connect" and not str(args[1][0]).startswith(LOOPBACK):
             self._note("code", event, args)
         elif event == "open" and isinstance(args[0], (str, bytes)) and _writes(args[1], args[2]):
             self._check(args[0], event)
