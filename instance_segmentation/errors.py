@@ -1,6 +1,7 @@
 """Errors a user can mend. The command line prints them as one message and exits 1; everything else is our bug.
 
     InstSegError
+    ├── UsageError         flags or options that cannot go together, or whose value cannot be
     ├── TemplateError      a template.yaml, or the work dir made from one, is wrong
     ├── DatasetError       annotations or images are wrong; nothing was started
     ├── WeightsError       a checkpoint or a download cannot be used
@@ -15,6 +16,10 @@
 
 class InstSegError(Exception):
     """Base of all errors whose message is written for the user: what, got, expected, next step."""
+
+
+class UsageError(InstSegError):
+    """Flags or options cannot go together, one is missing, or a value is out of its range."""
 
 
 class TemplateError(InstSegError):

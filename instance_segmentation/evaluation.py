@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations, tiled
+from instance_segmentation.early_checks import check_annotation_files, check_weights_file
 from instance_segmentation.errors import TemplateError, WeightsError
 from instance_segmentation.records.html_report import Scored, check_report, write_report
 from instance_segmentation.records.provenance import data_records
@@ -83,12 +84,14 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     """
     if tile and save_output_to:
         raise TemplateError("--save-output-to draws whole images only; leave it out with --tile, or use instseg demo --tile")
+    weights = check_weights_file(load_weights)
+    check_annotation_files(test_ann_files, test_data_roots)
     if report:
         check_report(report)
     config = config or (open_workdir(work_dir).config if work_dir else _packaged_config())
     loading = {name: value for name, value in loading.items() if value}
     load = partial(load_resizing, loading) if loading else load_for_test
-    weights = Path(load_weights)
+    say("Loading", str(weights))
     model, complexity = load(weights, config, trust_checkpoint)
     allow_detections(model, max_dets)
     names = tuple(model.dataset_meta["classes"])

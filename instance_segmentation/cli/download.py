@@ -36,11 +36,13 @@ def call(args):
     """Download, or list what there is."""
     from instance_segmentation import api
     from instance_segmentation.cli.new import download_progress
-    from instance_segmentation.report import say, table
+    from instance_segmentation.report import say
     models = api.choose_models(args.names + (api.read_list(args.list) if args.list else []))
     if not models:
-        table("", ("model", "good for", "licence"), [(item.name, item.good_for, item.licence) for item in
-                                                     api.zoo_models().values()])
+        for item in api.zoo_models().values():  # two lines each: names must be copied whole
+            say("", item.name)
+            say("", f"    {item.good_for}; licence {item.licence}")
+        say("Next", "instseg download NAME -o models")
     for model in models:
         with download_progress(None) as progress:
             paths = api.download(model, args.output, precision=args.precision, offline=args.offline, progress=progress)

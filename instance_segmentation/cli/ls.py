@@ -1,6 +1,7 @@
 """`instseg ls`: the templates side by side."""
 
 import argparse
+import textwrap
 
 from instance_segmentation.cli import run
 
@@ -22,21 +23,47 @@ def main(argv=None):
 
 
 def call(args):
-    """Print the table: whole lines when piped, fitted to the window on a terminal."""
-    from rich.table import Table
+    """Print one line for each template where that fits, else two: numbers, and below them what it is good for."""
+    from rich.measure import Measurement
 
     from instance_segmentation import api
     from instance_segmentation.report import console
+    rows = [row(template) for template in api.list_templates()]
+    output = console()
+    wide = table(rows)
+    if output.is_terminal and output.width < Measurement.get(output, output.options.update(max_width=1000), wide).maximum:
+        output.print("\n".join(narrow_lines(rows)), markup=False, soft_wrap=True)
+        return
+    if not output.is_terminal:
+        output.width = 500  # one line per template, whatever the width of the window
+    output.print(wide)
+
+
+def table(rows):
+    """All columns beside each other."""
+    from rich.table import Table
+    from rich.text import Text
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for name in COLUMNS:
         text = name in ("template", "good for")
         grid.add_column(name, justify="left" if text else "right", no_wrap=name != "good for")
-    for template in api.list_templates():
-        grid.add_row(*row(template))
-    output = console()
-    if not output.is_terminal:
-        output.width = 500  # one line per template, whatever the width of the window
-    output.print(grid)
+    for cells in rows:
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def narrow_lines(rows):
+    """Lines of at most 80 columns (the longest name and all numbers take 77), whose names can be copied whole."""
+    *numbers, good_for = range(len(COLUMNS))
+    widths = [max(len(cells[column]) for cells in (COLUMNS, *rows)) for column in numbers]
+    lines = []
+    for cells in (COLUMNS, *rows):
+        first, *others = (cells[column] for column in numbers)
+        aligned = (f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True))
+        lines.append("  ".join((f"{first:<{widths[0]}}", *aligned)).rstrip())
+        if cells is not COLUMNS:
+            lines += textwrap.wrap(cells[good_for], 80, initial_indent="    ", subsequent_indent="    ")
+    return lines
 
 
 def row(template):

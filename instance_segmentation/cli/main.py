@@ -33,6 +33,9 @@ VERBS = {
     "card": "Write a model card from a training's run.lock.yaml.",
     "quickstart": "Run all of it on sample data, or on a COCO folder of yours.",
 }
+# What people of other tools, and of our own documents, type
+NEAR = {"doctor": "check-data", "list": "ls", "init": "new", "test": "eval", "val": "eval", "infer": "predict",
+        "inference": "predict", "convert": "export", "int8": "compress"}
 ALIASES = {"quantize": "compress", **{f"coco-{word}": f"coco {word}" for word in ("split", "combine", "stats", "crop")}}  # cvtk's
 
 
@@ -58,7 +61,10 @@ def main(argv=None):
     if first == "--version":
         print(f"instseg {__version__}")
         return 0
-    near = difflib.get_close_matches(first, VERBS, n=1)
-    what = f"unknown verb '{first}'" + (f"; did you mean '{near[0]}'?" if near else "") if first else "no verb given"
-    print(f"instseg: {what}\nVerbs: {', '.join(VERBS)}. Try `instseg --help`.", file=sys.stderr)
+    if not first:
+        print(f"instseg: no verb given\n\n{usage()}", file=sys.stderr)
+        return 2
+    near = NEAR.get(first) or next(iter(difflib.get_close_matches(first, VERBS, n=1)), None)
+    hint = f"; did you mean '{near}'?" if near else ""
+    print(f"instseg: unknown verb '{first}'{hint}\nVerbs: {', '.join(VERBS)}. Try `instseg --help`.", file=sys.stderr)
     return 2

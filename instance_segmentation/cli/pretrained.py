@@ -10,6 +10,10 @@ EXAMPLE = """examples:
   instseg pretrained
   instseg pretrained efficientnet_b2b-mask_rcnn-480x480 -o models
   instseg demo -m models/efficientnet_b2b-mask_rcnn-480x480/model.xml -i photo.jpg
+
+The models of Detectron, maskrcnn-benchmark, Detectron2 and torchvision are not among them. Fetch such a file from its
+authors and make a checkpoint of it, for example of Detectron's R50-FPN (Segmentoly's mask_rcnn_resnet50_fpn_2x):
+  instseg import-weights model_final.pkl --template mask_rcnn_r50_fpn-800x1344 -o snapshot.pth
 """
 
 

@@ -16,6 +16,8 @@ BACKENDS = {"pytorch": "pytorch", "openvino": "openvino", "OpenVINO": "openvino"
 # Segmentoly's classes, with whatever goes before the last dot, which its users have in scripts
 NETWORKS = dict(ResNet50FPNMaskRCNN="mask_rcnn_r50_fpn-800x1344", ResNet101FPNMaskRCNN="mask_rcnn_r101_fpn-800x1344",
                 ResNet50C4MaskRCNN="mask_rcnn_r50_c4-800x1344")
+# Ours → these programs'
+FLAGS = {"--load-weights": "--ckpt", "-m": "--ckpt", "--test-ann-files": "--dataset", "--test-data-roots": "--dataset"}
 DEMO = """example:
   demo.py --dataset coco_2017_val --ckpt model.bin --fit_window 800 1333 --video 0 --delay 1 --show_fps openvino --model model.xml
 """
@@ -50,7 +52,7 @@ def _run(make_parser, argv, prog, call):
     parser = make_parser(prog, backend or "openvino")
     if not backend and not {"-h", "--help"}.intersection(words):
         parser.error("expected a sub-command, pytorch or openvino")
-    return run(parser, words, call)
+    return run(parser, words, call, FLAGS)
 
 
 def demo_parser(prog, backend):

@@ -9,6 +9,9 @@ from instance_segmentation.cli.segmentoly import template_name
 from instance_segmentation.errors import TrainingError
 
 NOT_KEPT = ("help", "verbose", "load_cfg", "save_cfg")
+# Ours → this program's
+FLAGS = {"--load-weights": "--load_ckpt", "--resume-from": "--resume --load_ckpt", "--train-ann-files": "--dataset",
+         "--val-ann-files": "--dataset", "--epochs": "--max_iter", "--batch-size": "--bs"}
 EXAMPLE = """examples:
   train.py                                         Detectron's baseline on data/coco, 90000 iterations
   train.py --dataset train.json val.json --load_ckpt coco.pth --max_iter 500 --drop_lr 400 --lr 0.001
@@ -74,7 +77,7 @@ def _add_optimizer(group):
 
 def main(argv=None, prog="train.py"):
     """Run the front end; returns the exit code."""
-    return run(parser(prog), argv, call)
+    return run(parser(prog), argv, call, FLAGS)
 
 
 def call(args):

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
+from instance_segmentation.early_checks import CHECKPOINTS, check_weights_file
 from instance_segmentation.errors import ExportError, WeightsError
 from instance_segmentation.evaluation import check_classes, detect
 from instance_segmentation.report import number, progress, say, table
@@ -147,6 +148,8 @@ def convert_to_onnx(source, output, *, load_weights=None, input_size=None, trust
         ExportError: The network has no counterpart in ONNX, or the gate found a difference.
     """
     template = find_template(source)
+    if load_weights:
+        check_weights_file(load_weights, CHECKPOINTS)
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         weights = Path(load_weights) if load_weights else snapshot_of(template, Path(folder))
         network = _network(weights, template.path / template.config, input_size, trust_checkpoint)

@@ -1,5 +1,6 @@
 """The templates' published weights: downloaded and checked, made checkpoints of this tool, exported to OpenVINO and ONNX."""
 
+import contextlib
 from pathlib import Path
 
 from instance_segmentation.deployment.exporting import snapshot_of
@@ -38,32 +39,62 @@ def prepare_published(names=(), output="data/pretrained_models", *, root=None, o
         WeightsError: Some could not be made ready; all others were first.
     """
     templates = [find_template(name, root) for name in names] or [template for template, _ in list_published(root)]
-    from instance_segmentation.engine import register
-    register("Converting weights")
-    failed = []
+    failures = Failures(len(templates))
+    snapshots = []
     for number, template in enumerate(templates, 1):
         say(f"[{number}/{len(templates)}]", template.name)
-        try:
-            _prepare(template, Path(output) / template.name, onnx, segmentoly, offline)
-        except InstSegError as error:
-            failed.append(template.name)
-            say("Failed", str(error))
-    if failed:
-        raise WeightsError(f"{len(failed)} of {len(templates)} models could not be made ready, see Failed above: "
-                           f"{', '.join(failed)}. Run the same command again: it goes on where it ended")
+        with failures.of(template.name):
+            snapshots.append((template, snapshot_of(template, Path(output) / template.name, offline)))
+    if snapshots:  # importing torch takes seconds, which a machine without a network need not wait for
+        from instance_segmentation.engine import register
+        register("Converting weights")
+    for template, snapshot in snapshots:
+        with failures.of(template.name):
+            _prepare(template, snapshot, Path(output) / template.name, onnx, segmentoly)
+    failures.check()
     return [Path(output) / template.name for template in templates]
 
 
-def _prepare(template, folder, onnx, segmentoly, offline):
-    """Download, convert and export one template's weights."""
+class Failures:
+    """The templates that failed: each with its reason, every remedy once."""
+
+    def __init__(self, total):
+        self.total, self.names, self.remedies = total, [], []
+
+    @contextlib.contextmanager
+    def of(self, name):
+        """Say why a template failed, and go on with the next."""
+        try:
+            yield
+        except InstSegError as error:
+            reason, _, remedy = str(error).partition("\n")
+            say("Failed", f"{name}: {reason}")
+            self.names.append(name)
+            if remedy and remedy not in self.remedies:
+                self.remedies.append(remedy)
+
+    def check(self):
+        """Raise when there are any.
+
+        Raises:
+            WeightsError: It names them all and how to go on.
+        """
+        if self.names:
+            raise WeightsError("\n".join([
+                f"{len(self.names)} of {self.total} models could not be made ready, see Failed above: {', '.join(self.names)}.",
+                *self.remedies, "Run the same command again: it goes on where it ended"]))
+
+
+def _prepare(template, snapshot, folder, onnx, segmentoly):
+    """Convert and export one template's weights."""
     from instance_segmentation.engine.network import load_network, save_network
     from instance_segmentation.ir.export import export_ir, origin_of, write_onnx
-    folder.mkdir(parents=True, exist_ok=True)
-    snapshot = snapshot_of(template, folder, offline)
+    folder.mkdir(parents=True, exist_ok=True)  # weights that lie beside the template were not copied into it
     origin = origin_of(snapshot)
     if _is_ready(folder, origin, onnx, segmentoly):
         say("", f"{folder}: is ready")
         return
+    say("Converting", template.name)
     network = load_network(snapshot, config=template.path / template.config)
     save_network(network, folder / "model.pth", template.name)
     report = network.load_report

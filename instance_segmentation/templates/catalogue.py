@@ -57,7 +57,8 @@ def find_template(name_or_path, root=None):
     templates = {template.name: template for template in list_templates(root)}
     if str(name_or_path) in templates:
         return templates[str(name_or_path)]
-    near = difflib.get_close_matches(path.name, templates, n=1, cutoff=0.4)
+    name = path.parent.name if path.name == "template.yaml" else path.name
+    near = difflib.get_close_matches(name, templates, n=1, cutoff=0.4)
     is_path = len(path.parts) > 1 or path.suffix == ".yaml"
     what = f"{path}: no such template.yaml" if is_path else f"no template '{path}'"
     hint = f"; did you mean {near[0]}?" if near else ""

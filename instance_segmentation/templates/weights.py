@@ -241,6 +241,7 @@ def _copy(source, destination, size, sha256):
     """Copy and verify in one pass; `destination` appears complete or not at all."""
     digest, temporary = _hash(sha256), None
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
         with open(source, "rb") as reader, tempfile.NamedTemporaryFile(
                 dir=destination.parent, prefix=f".{destination.name}-", delete=False) as writer:
             temporary = Path(writer.name)

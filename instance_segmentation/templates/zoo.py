@@ -92,6 +92,5 @@ def download(model, output, *, precision="FP16", offline=False, progress=None):
     paths = []
     for file in model.of_precision(precision):
         paths.append(Path(output) / model.name / file.name)
-        paths[-1].parent.mkdir(parents=True, exist_ok=True)
         fetch(file.source, paths[-1], size=file.size, sha256=file.digest, offline=offline, progress=progress)
     return paths

@@ -100,3 +100,10 @@ def test_a_name_used_twice(template, tmp_path):
     template(files={"family/copy/template.yaml": (folder / "template.yaml").read_text()})
     with pytest.raises(TemplateError, match="two templates are named 'tiny'"):
         list_templates(tmp_path / "templates")
+
+
+@pytest.mark.parametrize("path", ["instance-segmentation-0904", "model_templates/coco/instance-segmentation-0904/template.yaml",
+                                  "../somewhere/instance-segmentation-0904"])
+def test_a_path_of_another_repository_gets_the_nearest_name(path):
+    with pytest.raises(TemplateError, match="did you mean instance-segmentation-security-0904"):
+        find_template(path)

@@ -1,12 +1,16 @@
 """What a command says when the system, not the user, stops it."""
 
 import argparse
+import ast
 import errno
 import os
+import re
+from pathlib import Path
 
 import pytest
 
-from instance_segmentation.cli import run
+from instance_segmentation.cli import extra_of, run
+from instance_segmentation.errors import WeightsError
 
 
 def stopped(number):
@@ -25,3 +29,42 @@ def test_a_full_or_forbidden_disk_is_one_line(capsys, number, remedy):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(OSError):
         run(argparse.ArgumentParser("tool"), [], stopped(errno.EINVAL))
+
+
+@pytest.mark.parametrize("module, extra", [
+    ("torch", "train"), ("mmengine.config", "train"), ("optuna", "tune"), ("nncf", "int8")])
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_command_that_installs_it(capsys, module, extra):
+    def call(args):
+        raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+
+    assert run(argparse.ArgumentParser("tool"), [], call) == 1
+    error = capsys.readouterr().err
+    assert f"pip install 'instance-segmentation[{extra}]'" in error and f"({module} is missing)" in error
+
+
+def test_a_missing_module_of_no_extra_is_our_bug():
+    def call(args):
+        raise ModuleNotFoundError("No module named 'nonsense'", name="nonsense")
+
+    with pytest.raises(ModuleNotFoundError):
+        run(argparse.ArgumentParser("tool"), [], call)
+
+
+def test_every_package_of_an_extra_is_known_by_its_import_name():
+    """Those of [dev] apart, setup.py's extras hold nothing that could be missing without a word."""
+    imported = {"onedl-mmengine": "mmengine", "onedl-mmcv": "mmcv", "onedl-mmdetection": "mmdet",
+                "faster-coco-eval": "faster_coco_eval"}
+    text = (Path(__file__).parents[2] / "setup.py").read_text(encoding="utf-8")
+    extras = ast.literal_eval(re.search(r"^EXTRAS = (\{.*?^\})", text, re.MULTILINE | re.DOTALL)[1])
+    for extra, requirements in extras.items():
+        for requirement in requirements if extra != "dev" else ():
+            name = re.match(r"[\w-]+", requirement)[0]
+            assert extra_of(imported.get(name, name)) == extra
+
+
+def test_messages_name_the_flags_of_the_program_at_hand(capsys):
+    def call(args):
+        raise WeightsError("no.pth: no such file; give it to --load-weights, not to --load-weights-now or -m")
+
+    assert run(argparse.ArgumentParser("tool"), [], call, {"--load-weights": "--ckpt", "-m": "--ckpt"}) == 1
+    assert capsys.readouterr().err == "tool: no.pth: no such file; give it to --ckpt, not to --load-weights-now or --ckpt\n"

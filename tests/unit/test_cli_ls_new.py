@@ -1,5 +1,6 @@
 """`instseg`, `instseg ls`, `instseg new`, `compress.py`: exit codes and what the user reads."""
 
+import io
 import json
 import os
 import re
@@ -7,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
-from instance_segmentation import __version__
+from instance_segmentation import __version__, report
 from instance_segmentation.cli import compress, ls, main, new
 from instance_segmentation.templates.catalogue import list_templates
 from instance_segmentation.templates.workdir import instantiate
@@ -37,6 +39,18 @@ def test_ls_lists_every_template_in_one_line_each_when_piped(capsys):
     assert [line.split()[0] for line in lines] == [template.name for template in list_templates()]
     assert next(line for line in lines if NAME in line).split()[:6] == [NAME, "480×480", "10.27", "18.1", "34.1", "29.4"]
     assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("width", "per_template"), [(80, 2), (100, 2), (200, 1)])
+def test_ls_fits_the_window_and_keeps_names_whole(monkeypatch, width, per_template):
+    text = io.StringIO()
+    monkeypatch.setattr(report, "console", lambda: Console(file=text, width=width, force_terminal=True, color_system=None))
+    assert main.main(["ls"]) == 0
+    lines, templates = text.getvalue().splitlines(), list_templates()
+    assert max(map(len, lines)) <= width
+    assert len(lines) == 1 + per_template * len(templates)
+    assert all(any(template.name in line for line in lines) for template in templates)
+    assert all(any(template.good_for in line for line in lines) for template in templates)
 
 
 def test_ls_shows_a_dash_where_no_number_is_published(minimal):
@@ -114,6 +128,8 @@ def test_download_bar_is_one_line_when_piped(capsys):
     ("arguments", "code", "text"),
     [
         ([], 2, "no verb given"),
+        ([], 2, "\nFirst steps:\n  instseg ls"),
+        (["doctor"], 2, "did you mean 'check-data'?"),
         (["nwe"], 2, "unknown verb 'nwe'; did you mean 'new'?"),
         (["xyz"], 2, "unknown verb 'xyz'\n"),
         (["--version"], 0, f"instseg {__version__}"),
