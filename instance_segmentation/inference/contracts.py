@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.inference.strangers import stranger_of
+from instance_segmentation.ir.preprocessing import is_fixed
 
 YOLACT_NMS_IOU, YOLACT_MOST = 0.5, 100  # no entry of a model says them
 EXPLANATIONS = ("saliency_map", "feature_vector")  # outputs that OTX can add to any model
@@ -61,9 +63,11 @@ class Contract:
         ranks = {name: len(shape) for name, shape in outputs.items() if name not in EXPLANATIONS}
         if self.inputs is None:
             missing = [] if len(inputs) == 1 else ["a single input"]
+            missing += [f"images as input '{name}', [1, 3, H, W]" for name, shape in inputs.items() if len(shape) != 4][:1]
         else:
             missing = [f"input '{name}'" for name in self.inputs if name not in inputs]
             missing += [f"something to feed '{name}' with" for name in inputs if name not in self.inputs]
+            missing += [f"images as input '{name}', [1, 3, H, W]" for name in self.inputs[:1] if len(inputs.get(name, "four")) != 4]
         if self.by_rank:
             expected = sorted(self.outputs.values())
             return missing + [f"outputs of ranks {expected}, one of each"] * (sorted(ranks.values()) != expected)
@@ -84,15 +88,32 @@ class Contract:
         return length - 1 if is_fixed(length) else None
 
 
-def is_fixed(length):
-    """Whether a dimension's length is known: other values are names, None or -1."""
-    return isinstance(length, int) and length > 0
+def _fit_together(out, **shapes):
+    """Refuse outputs whose lengths do not fit together.
+
+    Args:
+        out: Our name → array.
+        shapes: A letter per dimension; lengths of one letter are equal. A digit is the least length.
+
+    Raises:
+        WeightsError: They do not; reading them would take one object's mask for another's.
+    """
+    lengths = {}
+    for name, letters in shapes.items():
+        sides = out[name].shape
+        fits = len(sides) == len(letters) and all(
+            side >= int(letter) if letter.isdigit() else lengths.setdefault(letter, side) == side
+            for side, letter in zip(sides, letters, strict=True))
+        if not fits or (0 in sides and 0 not in (lengths.get("n"), lengths.get("p"))):
+            found = ", ".join(f"{name} {list(out[name].shape)}" for name in shapes)
+            raise WeightsError(f"the model's outputs do not fit together: {found}; export it again")
 
 
 def _mask_rcnn(out, threshold, size_hw):
     """This tool's, OTE's and OTX's Mask R-CNN; the latter have a batch dimension."""
-    boxes, labels, masks = (out[name][0] if out[name].ndim > rank else out[name]
-                            for name, rank in (("boxes", 2), ("labels", 1), ("masks", 3)))
+    batched = out["labels"].ndim > 1
+    _fit_together(out, **(dict(boxes="1n5", labels="1n", masks="1nhw") if batched else dict(boxes="n5", labels="n", masks="nhw")))
+    boxes, labels, masks = (out[name][0] if batched else out[name] for name in ("boxes", "labels", "masks"))
     keep = np.flatnonzero((boxes[:, 4] >= threshold) & (labels >= 0))  # a label of -1 fills up a fixed number of rows
     corners = boxes[keep, :4]
     return Found(corners, boxes[keep, 4], labels[keep].astype(np.int64), masks[keep], corners)
@@ -100,8 +121,12 @@ def _mask_rcnn(out, threshold, size_hw):
 
 def _segmentoly(out, threshold, size_hw):
     """Segmentoly's Mask R-CNN: class 0 is background, one mask per class."""
-    keep = np.flatnonzero(out["scores"] >= threshold)
+    _fit_together(out, boxes="n4", scores="n", classes="n", raw_masks="nchw")
+    keep = np.flatnonzero((out["scores"] >= threshold) & (out["classes"] >= 1))
     boxes, classes = out["boxes"][keep], out["classes"][keep].astype(np.int64)
+    if len(classes) and not 0 < classes.min() <= classes.max() < out["raw_masks"].shape[1]:
+        raise WeightsError(f"the model found an object of class {classes.max()}, but gives masks of {out['raw_masks'].shape[1]} "
+                           "classes, the background's included; export it again")
     return Found(boxes, out["scores"][keep], classes - 1, out["raw_masks"][keep, classes], boxes)
 
 
@@ -110,6 +135,7 @@ def _yolact(out, threshold, size_hw):
 
     Per-class NMS as the Open Model Zoo demo does it.
     """
+    _fit_together(out, boxes="1p4", conf="1pc", mask="1pk", proto="1hwk")
     boxes, scores, coefficients, prototypes = (out[name][0] for name in ("boxes", "conf", "mask", "proto"))
     at, labels = np.nonzero(scores[:, 1:] >= threshold)
     boxes = boxes[at] * np.float32(size_hw[::-1] * 2)
@@ -122,9 +148,10 @@ def _yolact(out, threshold, size_hw):
     return Found(boxes[kept], sure[kept], labels[kept].astype(np.int64), 1 / (1 + np.exp(-masks)), whole)
 
 
-MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX (told by ranks: labels, boxes, masks)", None,
+MASK_RCNN = Contract("Mask R-CNN of this tool, OTE or OTX, or RTMDet-Ins (told by ranks: labels, boxes, masks)", None,
                      dict(boxes=2, labels=1, masks=3), _mask_rcnn, by_rank=True)
-BATCHED = Contract("Mask R-CNN of OTX with a batch dimension", None, dict(boxes=3, labels=2, masks=4), _mask_rcnn, by_rank=True)
+BATCHED = Contract("Mask R-CNN of OTX or getitune, or RTMDet-Ins, with a batch dimension", None,
+                   dict(boxes=3, labels=2, masks=4), _mask_rcnn, by_rank=True)
 SEGMENTOLY = Contract("Mask R-CNN of Segmentoly or the Open Model Zoo", ("im_data", "im_info"),
                       dict(boxes=2, scores=1, classes=1, raw_masks=4), _segmentoly, classes_of=("raw_masks", 1),
                       gives="boxes [N, 4] x1 y1 x2 y2 in input pixels, scores [N], classes [N] from 1, raw_masks [N, classes + "
@@ -135,17 +162,20 @@ YOLACT = Contract("YOLACT", None, dict(boxes=3, conf=3, mask=3, proto=4), _yolac
 CONTRACTS = (MASK_RCNN, BATCHED, SEGMENTOLY, YOLACT)
 
 
-def contract_of(inputs, outputs, path):
+def contract_of(inputs, outputs, path, entries=None):
     """Recognise a model.
 
     Args:
         inputs, outputs: Name → shape.
         path: For the error.
+        entries: Its `model_info` entries, key → text; None when they are not known.
 
     Raises:
-        WeightsError: It takes several images at a time, or is none of CONTRACTS; then the message says what it has and what
-            it lacks for each of them.
+        WeightsError: It takes several images at a time, or is none of CONTRACTS; then the message says what it is, or what it
+            has and what it lacks for each of them.
     """
+    if stranger := stranger_of(outputs, entries):
+        raise WeightsError(f"{path}: is {stranger}")
     for contract in CONTRACTS:
         if not contract.lacks(inputs, outputs):
             batch = inputs[contract.image_input(inputs)][0]

@@ -63,7 +63,11 @@ class Detector:
         """
         name, image_bgr = (Path(image).name, read_image(image)) if isinstance(image, (str, Path)) else ("", _checked(image))
         inputs, placement = self.prepare(image_bgr)
-        return replace(self.read(self.run(inputs), placement, image_bgr.shape[:2]), image_bgr=image_bgr, source=name)
+        try:
+            outputs = self.run(inputs)
+        except RuntimeError as error:  # OpenVINO's, for example for a graph whose shapes do not fit together
+            raise WeightsError(f"the model cannot be run: {str(error).strip().splitlines()[-1]}; export it again") from error
+        return replace(self.read(outputs, placement, image_bgr.shape[:2]), image_bgr=image_bgr, source=name)
 
     def predict(self, source, *, progress=False, number=0, tile_px=None, overlap=0.25):
         """Detect in every picture of a source, several at a time.
@@ -125,12 +129,15 @@ class Detector:
             size_hw: Height and width of the image in pixels.
 
         Raises:
-            WeightsError: The network found a class that has no name.
+            WeightsError: The network found a class that has no name, or its outputs are no numbers or do not fit together.
         """
         outputs = {ours: outputs[theirs] for ours, theirs in self.outputs.items()}
         lowest = np.float32(self.threshold)  # not float64: 0.9 would exclude a score of 0.9
         found = self.contract.read(outputs, lowest.min(), placement.net_hw)
-        if found.labels.max(initial=-1) >= len(self.classes):
+        if not all(np.isfinite(values).all() for values in (found.boxes, found.scores, found.masks)):
+            raise WeightsError("the model gives values that are no numbers (NaN or infinite): in 16 bits its own may grow too "
+                               "large, so try --precision f32 or another device, or export it again")
+        if found.labels.min(initial=0) < 0 or found.labels.max(initial=-1) >= len(self.classes):
             raise WeightsError(f"the model found an object of class {found.labels.max() + 1}, but there are only "
                                f"{len(self.classes)} class names; --labels needs one line per class")
         order = np.argsort(-found.scores, kind="stable")

@@ -5,15 +5,24 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
-from instance_segmentation.inference.contracts import contract_of, is_fixed
+from instance_segmentation.inference.contracts import contract_of
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import MODES, Resize, up_to_32
 from instance_segmentation.inference.speeds import lighten, refusal
 from instance_segmentation.ir.core import core
-from instance_segmentation.ir.info import read_ir
-from instance_segmentation.ir.onnx_session import read_onnx
-from instance_segmentation.ir.preprocessing import parse_layout, shape_of, taking_bgr_pixels
-from instance_segmentation.ir.session import compile_ir, throughput_properties
+from instance_segmentation.ir.info import entries_of, info_of, read_graph
+from instance_segmentation.ir.metadata import is_background
+from instance_segmentation.ir.onnx_session import open_onnx
+from instance_segmentation.ir.preprocessing import (
+    image_layout,
+    is_fixed,
+    name_ports,
+    parse_layout,
+    shape_of,
+    size_of,
+    taking_bgr_pixels,
+)
+from instance_segmentation.ir.session import compile_ir, precision_properties, throughput_properties
 
 # whether limits of (height, width), or for fit_max of (shorter, longer side), agree with a fixed input
 FITS = {"standard": tuple.__eq__, "fit_to_window": lambda window, size: window[0] <= size[0] and window[1] <= size[1],
@@ -22,7 +31,6 @@ FITS = {"standard": tuple.__eq__, "fit_to_window": lambda window, size: window[0
 # the mean of its whole input, finds nothing beside large black bars
 GREY = (104, 117, 124)
 THRESHOLD = 0.5  # the Open Model Zoo demo's
-BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr", "otx_empty_lbl")
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class LoadOptions:
         rgb: The model takes RGB pixels, whatever it says about itself.
         extension: Library with OpenVINO operations that the model needs.
         speed: `fast` or `rapid`, which give accuracy for time (`speeds`); None for all that the model can.
+        precision: In which OpenVINO computes, as of `session.precision_properties`; None for float32, or what `instseg plan`
+            found best.
     """
 
     labels: Path | tuple | None = None
@@ -56,6 +66,7 @@ class LoadOptions:
     rgb: bool = False
     extension: Path | None = None
     speed: str | None = None
+    precision: str | None = None
 
     @classmethod
     def of_flags(cls, *, fit_max=None, fit_window=None, size=None, mean_pixel=(), prob_threshold=None, **others):
@@ -75,7 +86,7 @@ class LoadOptions:
         if not self.labels or isinstance(self.labels, tuple):
             return self.labels or ()
         try:
-            names = tuple(line.strip() for line in Path(self.labels).read_text(encoding="utf-8").splitlines() if line.strip())
+            names = tuple(line.strip() for line in Path(self.labels).read_text(encoding="utf-8-sig").splitlines() if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise WeightsError(f"--labels {self.labels}: cannot be read as a text file ({error})") from error
         if not names:
@@ -106,14 +117,11 @@ def load_exported(path, options=None):
 def _openvino(path, options):
     if options.extension:
         _add_extension(options.extension)
-    model, info = read_ir(path, options.names)
-    if options.mean and info.origin:
-        raise WeightsError(f"--mean_pixel: {path} subtracts its mean itself, as all models of this tool do; leave the flag out")
+    model = name_ports(read_graph(path))
+    entries, xml = entries_of(model), path.with_suffix(".xml")
     inputs, outputs = ({item.any_name: shape_of(item) for item in items} for items in (model.inputs, model.outputs))
-    contract = contract_of(inputs, outputs, path)
-    image = contract.image_input(inputs)
-    layout = parse_layout(options.layout, list(inputs)).get(image)
-    properties = options.properties or {}
+    contract, image, layout, info = _facts(inputs, outputs, entries, options, xml)
+    properties = precision_properties(options.precision) | (options.properties or {})
     if options.speed:
         threshold = default_threshold(info)[0] if options.threshold is None else options.threshold
         properties = lighten(model, options, threshold, path) | properties
@@ -123,6 +131,21 @@ def _openvino(path, options):
     if "PERFORMANCE_HINT" in properties:  # the caller knows what comes
         return detector
     return replace(detector, compile_many=partial(compile_ir, model, options.device, throughput_properties() | properties))
+
+
+def _facts(inputs, outputs, entries, options, path):
+    """What a model is: its Contract, the name and the layout of its image input, and its IrInfo.
+
+    Raises:
+        WeightsError: It is of no known kind, its metadata is damaged, its classes have no names, or a flag does not fit it.
+    """
+    contract = contract_of(inputs, outputs, path, entries)
+    image = contract.image_input(inputs)
+    layout = image_layout(inputs[image], parse_layout(options.layout, list(inputs)).get(image), options.layout)
+    info = info_of(entries, size_of(inputs[image], layout), path, options.names)
+    if options.mean and info.origin:
+        raise WeightsError(f"--mean_pixel: {path} subtracts its mean itself, as all models of this tool do; leave the flag out")
+    return contract, image, layout, info
 
 
 def _add_extension(library):
@@ -136,13 +159,14 @@ def _add_extension(library):
 def _onnx(path, options):
     if options.speed:
         raise refusal(options, path)
-    if options.mean:
-        raise WeightsError(f"--mean_pixel: ONNX Runtime cannot subtract it from the input of {path}; convert the model to "
-                           "OpenVINO with `ovc` and run that")
-    run, info = read_onnx(path, options.names)
+    if options.precision not in (None, "f32"):
+        raise WeightsError(f"--precision {options.precision}: is for OpenVINO models, but {path} runs in ONNX Runtime; leave the flag "
+                           "out, or give the .xml")
+    run, entries = open_onnx(path)
     inputs, outputs = run.shapes
-    contract = contract_of(inputs, outputs, path)
-    return assemble(run, contract, outputs, info, inputs[contract.image_input(inputs)][2:], options, path)
+    contract, image, layout, info = _facts(inputs, outputs, entries, options, path)
+    run.take_bgr_pixels(image, layout, options.mean or info.mean, info.scale)
+    return assemble(run, contract, outputs, info, size_of(inputs[image], layout), options, path)
 
 
 def assemble(run, contract, outputs, info, size_hw, options, path):
@@ -213,7 +237,7 @@ def _without_background(names, known, path):
         WeightsError: Their number does not fit the model's number of classes `known`.
     """
     if known is None:
-        return names[1:] if names and names[0].lower() in BACKGROUND else names
+        return names[1:] if names and is_background(names[0]) else names
     if names and len(names) not in (known, known + 1):
         source = "--dataset" if isinstance(path, tuple) else f"--labels {path}"
         raise WeightsError(f"{source}: {len(names)} names, but the model has {known} classes; expected one line per "

@@ -47,16 +47,28 @@ class Resize:
         Raises:
             MediaError: After `fit_max` the image is larger than the network's input.
         """
-        inner = self._inner(image.shape[:2])
+        placement, inner, net = self.place(image.shape[:2])
+        left, top = placement.offset_xy
+        resized = cv2.resize(image, inner[::-1])
+        return (resized if inner == tuple(net) else self._on_canvas(resized, net, left, top)), placement
+
+    def place(self, image_hw):
+        """Where an image of this height and width comes to lie.
+
+        Returns:
+            Its Placement, and height and width of the resized image and of the network's input.
+
+        Raises:
+            MediaError: As when called.
+        """
+        inner = self._inner(image_hw)
         net = self.size_hw or up_to_32(inner)
         if self.mode == "fit_max" and (inner[0] > net[0] or inner[1] > net[1]):
             raise MediaError(f"--fit_max {self.limits[0]} {self.limits[1]}: makes {inner[0]}×{inner[1]} of an image of "
-                             f"{image.shape[0]}×{image.shape[1]}, more than the network's fixed input of {net[0]}×{net[1]} "
+                             f"{image_hw[0]}×{image_hw[1]}, more than the network's fixed input of {net[0]}×{net[1]} "
                              "(height × width); give smaller limits, or export it for another size (export.py --input-size)")
         top, left = (round((n - i) * MODES[self.mode][1]) for n, i in zip(net, inner, strict=True))
-        placement = Placement((inner[1] / image.shape[1], inner[0] / image.shape[0]), (left, top), tuple(net))
-        resized = cv2.resize(image, inner[::-1])
-        return (resized if inner == tuple(net) else self._on_canvas(resized, net, left, top)), placement
+        return Placement((inner[1] / image_hw[1], inner[0] / image_hw[0]), (left, top), tuple(net)), inner, net
 
     def _inner(self, image_hw):
         """Height and width of the resized image in pixels."""

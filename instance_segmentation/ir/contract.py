@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from instance_segmentation.inference.contracts import CONTRACTS, EXPLANATIONS, YOLACT
-from instance_segmentation.inference.exported import BACKGROUND
+from instance_segmentation.ir.metadata import is_background
 from instance_segmentation.ir.info import entries_of, read_graph
 
 DEMO, MODEL_API, OURS = "Open Model Zoo demo", "Model API", "instseg demo"
@@ -174,7 +174,7 @@ def _entries(entries):
         "there is none; pass model_type='MaskRCNN' to create_model"))
     first = next(iter(entries.get("labels", "").split()), "")
     yield Check("metadata labels begin with a name for the background: 1 is added to every label", (MODEL_API,), _unless(
-        first.lower() in BACKGROUND, f"they begin with '{first}'; put otx_empty_lbl first" if first else
+        first and is_background(first), f"they begin with '{first}'; put otx_empty_lbl first" if first else
         "there are none; pass configuration={'labels': ['otx_empty_lbl', …]}"))
 
 

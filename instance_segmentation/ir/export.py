@@ -32,6 +32,7 @@ class ExportResult:
         parity: The gate's Parity of the written file.
         contract: The `contracts.Contract` it fulfils.
         size_mb: Megabytes (10⁶ bytes) of model.xml and model.bin, or of the .onnx.
+        golden: Number of detections in an .xml's golden samples; 0 when nothing was found in them, so that there are none.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class ExportResult:
     parity: parity.Parity
     contract: Contract
     size_mb: float
+    golden: int = 0
 
 
 def export_ir(weights, output_dir, *, network=None, config=None, template="", fp16=False, channel_order="BGR", samples=(),
@@ -93,12 +95,12 @@ def write_ir(model, output_dir, *, origin, template="", fp16=False, channel_orde
             ov.save_model(graph, folder / "model.xml", compress_to_fp16=fp16)
             _, info = read_ir(folder / "model.xml")
         write_labels(folder, info.classes)
-        write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, *_ in
-                                            images(resize_of(model), spread(samples, 3)) if name != "black"])
+        golden = write_golden(folder / "model.xml", [as_sent(image, channel_order) for name, image, *_ in
+                                                     images(resize_of(model), spread(samples, 3)) if name != "black"])
         replace_files(folder, Path(output_dir))
     xml = Path(output_dir) / "model.xml"
     size = sum(file.stat().st_size for file in (xml, xml.with_suffix(".bin")))
-    return ExportResult(xml, info, found, contract, size / 1e6)
+    return ExportResult(xml, info, found, contract, size / 1e6, golden)
 
 
 def write_onnx(model, output, *, origin, template="", channel_order="BGR", samples=(), facts=None):
@@ -180,8 +182,14 @@ class beside:
 
 
 def replace_files(folder, output, model=("model.bin", "model.xml")):
-    """Move the finished files to their place; the .xml goes last, so it never names weights that are not there yet."""
+    """Move the finished files to their place; the .xml goes last, so it never names weights that are not there yet.
+
+    Golden samples of a model that was there before go: the new one would be tested by them.
+    """
     golden = [name for name in GOLDEN if (folder / name).is_file()]
+    if "model.xml" in model:
+        for name in set(GOLDEN).difference(golden):
+            (output / name).unlink(missing_ok=True)
     for name in ("labels.txt", "labels_nobg.txt", *golden, *model):
         (output / name).parent.mkdir(exist_ok=True)
         os.replace(folder / name, output / name)

@@ -1,10 +1,10 @@
 """Golden samples: three images beside an exported model and what it found in them, to be found again on any machine.
 
 The images are stored as the network takes them, so nothing but the network can make a difference. Both sides compute in float32,
-whatever `instseg plan` chose for the model.
+whatever `instseg plan` chose for the model. A sample in which nothing is found, or whose masks have no pixel, is found again by
+any model, so there are no golden samples of that kind.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.exported import LoadOptions, load_exported
-from instance_segmentation.prediction import Prediction, pair_up
-from instance_segmentation.report import write_text
+from instance_segmentation.ir import golden_record
+from instance_segmentation.ir.golden_record import FOLDER, IMAGES, RECORD
+from instance_segmentation.prediction import pair_up
 
-FOLDER, RECORD = "golden", "detections.json"
-IMAGES = ("1.png", "2.png", "3.png")
 FILES = tuple(f"{FOLDER}/{name}" for name in (*IMAGES, RECORD))
 PAIR_PX = 8.0  # detections whose corners differ by more are different ones
-SMALL = 64  # masks of fewer pixels are not compared: a single pixel counts for too much
+SMALL, FEW = 64, 4  # of masks of fewer pixels a single one counts for too much in the IoU: this many may differ
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,15 @@ class Rerun:
 
     Attributes:
         detections: Paired with the expected ones, over all images.
-        box_px, score, mask_iou: Largest differences and lowest IoU of the pairs.
+        masks: Of these, the pairs whose masks were compared: on one side at least there is a pixel.
+        box_px, score, mask_iou: Largest differences and lowest IoU of the pairs; NaN when a number is none.
         beyond: A sentence for each pair beyond the tolerance.
         alone: A sentence for each detection that only one side found.
         tolerance: A Tolerance.
     """
 
     detections: int = 0
+    masks: int = 0
     box_px: float = 0.0
     score: float = 0.0
     mask_iou: float = 1.0
@@ -75,25 +76,31 @@ class Rerun:
         """One line for the terminal."""
         limit = self.tolerance
         return (f"{self.detections} detections found again: boxes ≤ {self.box_px:.1g} px (allowed {limit.box_px:g}), scores ≤ "
-                f"{self.score:.1g} ({limit.score:g}), masks IoU ≥ {self.mask_iou:.4f} ({limit.mask_iou:g}); {len(self.alone)} "
-                f"on one side only (allowed {limit.alone:.0%})")
+                f"{self.score:.1g} ({limit.score:g}), {self.masks} masks compared, IoU ≥ {self.mask_iou:.4f} "
+                f"({limit.mask_iou:g}); {len(self.alone)} on one side only (allowed {limit.alone:.0%})")
 
 
 def write_golden(path, inputs):
-    """Write `golden/` beside an exported model.
+    """Write `golden/` beside an exported model, unless it finds nothing in any of the samples.
 
     Args:
         path: The model.
         inputs: Network inputs [1, 3, H, W] in 0…255; the first three are used.
+
+    Returns:
+        How many detections were recorded; 0 when nothing was written.
     """
-    detector, folder, images = _detector(path), Path(path).parent / FOLDER, {}
-    folder.mkdir(exist_ok=True)
+    detector, folder, images, found = _detector(path), Path(path).parent / FOLDER, {}, {}
     for name, array in zip(IMAGES, inputs, strict=False):
-        image = (array[0, ::-1] if detector.rgb else array[0]).transpose(1, 2, 0).astype(np.uint8)
+        images[name] = (array[0, ::-1] if detector.rgb else array[0]).transpose(1, 2, 0).astype(np.uint8)
+        found[name] = detector(images[name])
+    if not golden_record.tells_models_apart(found.values()):
+        return 0
+    folder.mkdir(exist_ok=True)
+    for name, image in images.items():
         cv2.imwrite(str(folder / name), image)
-        images[name] = _record(detector(image))
-    content = dict(classes=detector.classes, input_size=detector.resize.size_hw, images=images)
-    write_text(folder / RECORD, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    golden_record.write(folder / RECORD, detector.classes, detector.resize.size_hw, found)
+    return sum(map(len, found.values()))
 
 
 def rerun(path, device="CPU"):
@@ -107,51 +114,18 @@ def rerun(path, device="CPU"):
         A Rerun.
 
     Raises:
-        WeightsError: There are no golden samples, they are damaged, or they belong to a model of other classes or another
-            input size.
+        WeightsError: There are no golden samples, they are damaged, nothing was found in them, or they belong to a model of
+            other classes or another input size.
     """
-    folder = Path(path).parent / FOLDER
-    detector, content = _detector(path, device), _read(folder / RECORD)
-    for key, own in ("classes", detector.classes), ("input_size", detector.resize.size_hw):
-        if tuple(content[key]) != tuple(own):
-            raise WeightsError(f"{folder}: was made by a model whose {key.replace('_', ' ')} is {content[key]}, not {list(own)}; "
-                               "export the model again")
+    folder, detector = Path(path).parent / FOLDER, _detector(path, device)
     result = Rerun()
-    for name, found in content["images"].items():
-        image = cv2.imread(str(folder / name))
-        if image is None:
-            raise WeightsError(f"{folder / name}: cannot be read as an image; export the model again")
-        _compare(result, name, _expected(found, detector), detector(image))
+    for name, expected in golden_record.read(folder / RECORD, detector.classes, detector.resize.size_hw).items():
+        _compare(result, name, expected, detector(golden_record.read_sample(folder / name, expected.size_hw)))
     return result
 
 
 def _detector(path, device="CPU"):
     return load_exported(path, LoadOptions(threshold=0.0, device=device, properties={"INFERENCE_PRECISION_HINT": "f32"}))
-
-
-def _record(found):
-    """A Prediction as JSON; rounded far below any tolerance."""
-    return [dict(label=label, score=round(score, 6), box=[round(side, 4) for side in box], mask=rle["counts"].decode())
-            for label, score, box, rle in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), found.rles,
-                                              strict=True)]
-
-
-def _expected(items, detector):
-    """The Prediction that `_record` recorded."""
-    size, labels = detector.resize.size_hw, np.array([item["label"] for item in items], np.int64)
-    boxes, scores = (np.array([item[key] for item in items], np.float32) for key in ("box", "score"))
-    rles = [dict(size=list(size), counts=item["mask"].encode()) for item in items]
-    return Prediction(boxes.reshape(-1, 4), scores, labels, rles, detector.classes, size)
-
-
-def _read(file):
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"{file}: cannot be read ({error.strerror}); export the model again, or copy the folder "
-                           f"{FOLDER} along with the model") from error
-    except ValueError as error:
-        raise WeightsError(f"{file}: damaged ({error}); export the model again") from error
 
 
 def _compare(result, image, expected, found):
@@ -161,19 +135,28 @@ def _compare(result, image, expected, found):
     for first, second in pairs:
         box = float(np.abs(expected.boxes[first] - found.boxes[second]).max())
         score = float(np.abs(expected.scores[first] - found.scores[second]))
-        iou = _mask_iou(expected.rles[first], found.rles[second])
-        result.box_px, result.score = max(result.box_px, box), max(result.score, score)
-        result.mask_iou, limit = min(result.mask_iou, iou), result.tolerance
-        if box > limit.box_px or score > limit.score or iou < limit.mask_iou:
+        iou = mask_iou(expected.rles[first], found.rles[second])
+        result.masks += iou is not None
+        iou = 1.0 if iou is None else iou
+        # numpy's extremes keep NaN, and no comparison with it holds; Python's drop it
+        result.box_px, result.score = float(np.maximum(result.box_px, box)), float(np.maximum(result.score, score))
+        result.mask_iou, limit = float(np.minimum(result.mask_iou, iou)), result.tolerance
+        if not (box <= limit.box_px and score <= limit.score and iou >= limit.mask_iou):
             result.beyond.append(f"{image}: {_name(expected, first)} is off by {box:.3g} px, its score by {score:.2g}, its mask "
                                  f"has IoU {iou:.4f}")
     result.alone += [f"{image}: {_name(side, index)} is only {word}" for number, index in alone
                      for side, word in [((expected, "expected"), (found, "found here"))[number]]]
 
 
-def _mask_iou(one, other):
-    if min(coco_mask.area([one, other])) < SMALL:
-        return 1.0
+def mask_iou(one, other):
+    """IoU of two RLEs; None when both are empty, 1 when they are small and differ by FEW pixels at most."""
+    areas = coco_mask.area([one, other])
+    if not areas.any():
+        return None
+    if areas.max() < SMALL:
+        common = coco_mask.area(coco_mask.merge([one, other], intersect=True))
+        if areas.sum() - 2 * common <= FEW:
+            return 1.0
     return float(coco_mask.iou([one], [other], [0])[0, 0])
 
 

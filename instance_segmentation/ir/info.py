@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.ir import metadata
 from instance_segmentation.ir.core import core
+from instance_segmentation.ir.preprocessing import is_fixed, shape_of, size_of
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
 ONNX_PREFIX = "model_info "  # Model API looks for `model_info KEY` in an ONNX file's metadata
@@ -87,8 +89,7 @@ def set_rt_info(model, entries):
 
 def own_facts(model):
     """What an ov.Model says under our own key; empty for another tool's."""
-    path = ["model_info", OWN_KEY]
-    return json.loads(str(model.get_rt_info(path).value)) if model.has_rt_info(path) else {}
+    return metadata.own_facts(entries_of(model).get(OWN_KEY, "{}"), "the model")
 
 
 def update_info(model, **facts):
@@ -123,9 +124,12 @@ def read_graph(path):
         An ov.Model.
 
     Raises:
-        WeightsError: A file is missing or damaged.
+        WeightsError: A file is missing or damaged, or is no exported model.
     """
     path = Path(path)
+    if path.suffix not in (".xml", ".bin", ".onnx"):
+        raise WeightsError(f"{path}: " + ("is a checkpoint; export it first (instseg export), and give the model.xml"
+                                          if path.suffix == ".pth" else "expected a model ending in .xml, .bin or .onnx"))
     if path.suffix == ".onnx" and not path.is_file():
         raise WeightsError(f"{path}: no such file")
     file = path if path.suffix == ".onnx" else ir_files(path)[0]
@@ -159,8 +163,8 @@ def read_ir(path, names=()):
         WeightsError: A file is missing or damaged, or the model lists no classes and `names` is empty.
     """
     model = read_graph(path)
-    size = model.inputs[0].get_partial_shape().get_max_shape()[-2:]
-    return model, info_of(entries_of(model), size, Path(path).with_suffix(".xml"), names)
+    image = next((shape for shape in map(shape_of, model.inputs) if len(shape) == 4), [-1] * 4)
+    return model, info_of(entries_of(model), size_of(image), Path(path).with_suffix(".xml"), names)
 
 
 def info_of(entries, input_size, path, names=()):
@@ -168,23 +172,30 @@ def info_of(entries, input_size, path, names=()):
 
     Args:
         entries: Key → text, as `rt_info` makes them; those of other tools may lack any.
-        input_size: Height and width of the model's input in pixels, for models that do not say.
+        input_size: Height and width of the graph's input in pixels; lengths that are not fixed are names, None or -1.
         path: The file, for the error.
         names: Class names when no entry lists them.
 
     Raises:
-        WeightsError: No entry lists the classes, and `names` is empty.
+        WeightsError: No entry lists the classes, and `names` is empty; or an entry is not what it should be.
     """
-    facts = {field.name for field in fields(IrInfo)}  # a newer version may have written more
-    own = {key: value for key, value in json.loads(entries.get(OWN_KEY, "{}")).items() if key in facts}
-    classes = own.pop("classes", ()) or json.loads(entries.get("label_info", "{}")).get("label_names")
-    classes = classes or entries.get("labels", "").split()[1:] or names
+    known = {field.name for field in fields(IrInfo)}  # a newer version may have written more
+    own = metadata.own_facts(entries.get(OWN_KEY, "{}"), path)
+    own = {key: value for key, value in own.items() if key in known and value is not None}
+    classes = own.pop("classes", ()) or metadata.class_names(entries, path) or names
     if not classes:
         raise WeightsError(f"{path}: lists no classes in its metadata, so its outputs have no names; export it with this "
                            "tool, or name them with --labels")
-    own.setdefault("channel_order", "RGB" if entries.get("reverse_input_channels") in ("True", "YES") else "BGR")
+    own.setdefault("channel_order", "RGB" if metadata.takes_rgb(entries) else "BGR")
     size, limits = tuple(own.pop("input_size", None) or input_size), tuple(own.pop("class_thresholds", ()))
-    mean, scale = (tuple(float(value) for value in entries.get(f"{key}_values", "").split()) for key in ("mean", "scale"))
-    return IrInfo(tuple(classes), size, confidence_threshold=float(entries.get("confidence_threshold") or 0),
-                  class_thresholds=limits, resize_type=entries.get("resize_type", "standard"),
-                  pad_value=int(entries.get("pad_value") or 0), mean=mean, scale=scale, **own)
+    if all(map(is_fixed, input_size)) and size != tuple(input_size):
+        raise metadata.wrong(path, "input_size", list(size), f"the graph's own, {list(input_size)}")
+    if limits and len(limits) != len(classes):
+        raise metadata.wrong(path, "class_thresholds", list(limits), f"a number for each of {len(classes)} classes")
+    resize_type = entries.get("resize_type") or "standard"
+    if resize_type not in metadata.RESIZE_TYPES:
+        raise metadata.wrong(path, "resize_type", resize_type, f"one of {', '.join(metadata.RESIZE_TYPES)}")
+    mean, scale = metadata.mean_and_scale(entries, path)
+    return IrInfo(tuple(classes), size, confidence_threshold=metadata.number(entries, "confidence_threshold", path),
+                  class_thresholds=limits, resize_type=resize_type, pad_value=metadata.pixel_value(entries, "pad_value", path),
+                  mean=mean, scale=scale, **own)

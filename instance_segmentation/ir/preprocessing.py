@@ -29,14 +29,60 @@ def parse_layout(text, names):
     return layouts
 
 
+def name_ports(model):
+    """Give a name to each input and output of an ov.Model that has none, in place: many converters leave them out.
+
+    Returns:
+        The model.
+    """
+    for kind, ports in ("input", model.inputs), ("output", model.outputs):
+        for index, port in enumerate(ports):
+            if not port.get_names():
+                port.get_tensor().set_names({f"{kind}_{index}"})
+    return model
+
+
 def guess_layout(shape):
     """`NHWC` when only the last of an image's four dimensions can be the channels, else `NCHW`."""
     return "NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW"
 
 
 def shape_of(port):
-    """Shape of an OpenVINO input or output; -1 for lengths that are not fixed."""
-    return [side.get_length() if side.is_static else -1 for side in port.get_partial_shape()]
+    """Shape of an OpenVINO input or output; -1 for lengths that are not fixed, [] when even their number is open."""
+    shape = port.get_partial_shape()
+    return [] if shape.rank.is_dynamic else [side.get_length() if side.is_static else -1 for side in shape]
+
+
+def size_of(shape, layout=None):
+    """Height and width of an image input of this shape; the layout is guessed when None."""
+    return tuple(shape[1:3] if (layout or guess_layout(shape)) == "NHWC" else shape[2:])
+
+
+def image_layout(shape, layout, flag):
+    """The layout of an image input.
+
+    Args:
+        shape: Its four lengths.
+        layout: What the user says of it; guessed when None.
+        flag: What the user wrote, for the error.
+
+    Raises:
+        WeightsError: The input cannot be an image of three channels, or not one of that layout.
+    """
+    guess, shown = guess_layout(shape), f"[{', '.join(str(side) if is_fixed(side) else '?' for side in shape)}]"
+    if layout not in (None, "NCHW", "NHWC"):
+        raise WeightsError(f"--layout {flag}: expected NCHW or NHWC for the image")
+    channels = shape[3] if (layout or guess) == "NHWC" else shape[1]
+    if not is_fixed(channels) or channels == 3:
+        return layout or guess
+    if layout and guess != layout and 3 in (shape[1], shape[3]):
+        raise WeightsError(f"--layout {flag}: the model's image is {shown}, which is {guess}; leave the flag out, or give {guess}")
+    raise WeightsError(f"the model's image is {shown}, but only images of 3 channels can be given, [1, 3, H, W] or [1, H, W, 3]")
+
+
+def is_fixed(length):
+    """Whether a dimension's length is known: other values are names, None or -1."""
+    return isinstance(length, int) and length > 0
 
 
 def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
@@ -56,7 +102,7 @@ def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):
     if layout == "NCHW" and not (mean or scale):
         return model
     pipeline = ov.preprocess.PrePostProcessor(model)
-    pipeline.input(name).tensor().set_layout(ov.Layout("NCHW")).set_element_type(ov.Type.f32)
+    pipeline.input(name).tensor().set_layout(ov.Layout("NCHW")).set_element_type(ov.Type.f32)  # what a client sends
     pipeline.input(name).model().set_layout(ov.Layout(layout))
     steps = pipeline.input(name).preprocess()
     if mean:

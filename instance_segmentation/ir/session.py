@@ -1,8 +1,12 @@
 """Compiling an exported model for a device. Needs no torch."""
 
+import os
+
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.ir.core import core
 from instance_segmentation.ir.info import own_facts
+
+PRECISIONS = ("f32", "bf16", "f16")
 
 
 def compile_ir(model, device="CPU", options=None):
@@ -24,12 +28,40 @@ def compile_ir(model, device="CPU", options=None):
         raise WeightsError(f"OpenVINO device {device}: OpenVINO has not supported {gone[0]} since 2023; take CPU, GPU, NPU or "
                            "AUTO")
     options = {"PERFORMANCE_HINT": "LATENCY", **(options or {})}
-    planned = (own_facts(model).get("runtime") or {}).get(options["PERFORMANCE_HINT"], {}) if device == "CPU" else {}
+    planned = planned_properties(model, options["PERFORMANCE_HINT"]) if device == "CPU" else {}
     try:
         return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32", **planned, **options})
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
                            f"Devices of this machine: {', '.join(core().available_devices)}") from error
+
+
+def precision_properties(precision):
+    """OpenVINO properties for a precision: one of PRECISIONS, `auto` for the device's own choice, or None for no word of it.
+
+    Raises:
+        WeightsError: It is none of these.
+    """
+    if precision not in (None, "auto", *PRECISIONS):
+        raise WeightsError(f"--precision {precision}: expected {', '.join(PRECISIONS)} or auto")
+    return {"INFERENCE_PRECISION_HINT": "dynamic" if precision == "auto" else precision} if precision else {}
+
+
+def planned_properties(model, hint):
+    """What `instseg plan` found best, as OpenVINO properties.
+
+    A model is data: of what it says only the precision and the numbers of streams and threads are taken, and no more of these
+    than there are processors. Other properties name files and folders to read and write.
+
+    Args:
+        model: An ov.Model.
+        hint: OpenVINO's performance hint.
+    """
+    cores, said = os.cpu_count() or 1, (own_facts(model).get("runtime") or {}).get(hint, {})
+    counts = {key: min(said[key], cores) for key in ("NUM_STREAMS", "INFERENCE_NUM_THREADS")
+              if type(said.get(key)) is int and said[key] > 0}
+    precision = said.get("INFERENCE_PRECISION_HINT")
+    return counts | ({"INFERENCE_PRECISION_HINT": precision} if precision in PRECISIONS else {})
 
 
 def throughput_properties(device="CPU", streams="", threads=None):

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from instance_segmentation.cli import main
-from instance_segmentation.ir.golden import FILES, IMAGES, rerun, write_golden
+from instance_segmentation.ir.golden import FILES, IMAGES, Rerun, _compare, mask_iou, rerun, write_golden
+from instance_segmentation.prediction import Prediction
 from tests.unit import tiny_models
 
 BOXES = ((24, 16, 72, 48, 0.9), (8, 8, 40, 56, 0.6))
@@ -16,8 +19,8 @@ INFO = dict(model_type="MaskRCNN", labels="otx_empty_lbl cat dog")
 INPUTS = [np.full((1, 3, 64, 96), value, np.float32) for value in (255, 128, 0)]
 
 
-def network(path, boxes=BOXES, labels=(1, 0), **info):
-    return tiny_models.mask_rcnn(path, boxes=boxes, labels=labels, rt_info=INFO | info)
+def network(path, boxes=BOXES, labels=(1, 0), probability=1.0, **info):
+    return tiny_models.mask_rcnn(path, boxes=boxes, labels=labels, probability=probability, rt_info=INFO | info)
 
 
 @pytest.fixture
@@ -37,6 +40,7 @@ def test_found_again(golden, capsys):
     assert all((golden.parent / name).is_file() for name in FILES)
     code, out, _ = selftest(golden, capsys)
     assert code == 0 and "6 detections found again: boxes ≤ 0 px (allowed 0.05)" in out
+    assert "6 masks compared, IoU ≥ 1.0000" in out
 
 
 def test_what_is_written(golden):
@@ -77,12 +81,13 @@ def test_rgb_models_see_the_same_picture(tmp_path):
 
 
 @pytest.mark.parametrize("spoil, message", [
-    (shutil.rmtree, "detections.json: cannot be read (No such file or directory); export the model again"),
-    (lambda folder: (folder / "detections.json").write_text("{"), "detections.json: damaged"),
+    (shutil.rmtree, "detections.json: there is no such file. Export the model again with images in which it finds something"),
+    (lambda folder: (folder / "detections.json").write_text("{"), "detections.json: is not valid JSON: line 1"),
     (lambda folder: (folder / "2.png").unlink(), "2.png: cannot be read as an image"),
+    (lambda folder: cv2.imwrite(str(folder / "2.png"), np.zeros((64, 95, 3))), "2.png: is 64×95 (height × width), but the"),
     (lambda folder: tiny_models.mask_rcnn(folder.parent / "model.xml", rt_info=dict(labels="bg cat cow")),
      "whose classes is ['cat', 'dog'], not"),
-], ids=["missing", "damaged", "image missing", "other classes"])
+], ids=["missing", "damaged", "image missing", "image of another size", "other classes"])
 def test_golden_samples_that_cannot_be_used(golden, capsys, spoil, message):
     spoil(golden.parent / "golden")
     code, _, err = selftest(golden, capsys)
@@ -92,3 +97,88 @@ def test_golden_samples_that_cannot_be_used(golden, capsys, spoil, message):
 def test_the_onnx_model_is_told_to_use_the_ir(tmp_path, capsys):
     code, _, err = selftest(tmp_path / "model.onnx", capsys)
     assert code == 1 and "the golden samples belong to the IR" in err
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.49, float("nan"), float("inf")])
+def test_a_model_whose_masks_died_fails(golden, capsys, probability):
+    network(golden, probability=probability)
+    code, _, err = selftest(golden, capsys)
+    assert code == 1 and ("its mask has IoU 0.0000" in err or "values that are no numbers" in err)
+
+
+@pytest.mark.parametrize("score", [float("nan"), -1.0])
+def test_a_model_whose_scores_died_fails(golden, capsys, score):
+    network(golden, [(*box[:4], score) for box in BOXES])
+    code, _, err = selftest(golden, capsys)
+    assert code == 1 and "is only expected" in err
+
+
+def test_a_box_that_is_no_number_is_said(golden, capsys):
+    network(golden, [(float("nan"), 16, 72, 48, 0.9), BOXES[1]])
+    code, _, err = selftest(golden, capsys)
+    assert code == 1 and "the model gives values that are no numbers" in err
+
+
+def test_a_difference_that_is_no_number_is_beyond_every_tolerance():
+    """pair_up takes NaN for near; Python's max() drops it."""
+    boxes, size_hw = np.float32([[1, 2, 30, 40]]), (64, 96)
+    rle = coco_mask.encode(np.asfortranarray(np.ones(size_hw, np.uint8)))
+    expected = Prediction(boxes, np.float32([0.9]), np.int64([0]), [rle], ("cat",), size_hw)
+    for boxes, score in (boxes + np.nan, 0.9), (boxes, np.nan):
+        result = Rerun()
+        _compare(result, "1.png", expected, replace(expected, boxes=boxes, scores=np.float32([score])))
+        assert len(result.differences) == 1 and np.isnan([result.box_px, result.score]).any()
+
+
+def rle_of(rows, columns):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:rows, :columns] = 1
+    return coco_mask.encode(np.asfortranarray(mask))
+
+
+@pytest.mark.parametrize("one, other, iou", [
+    ((50, 50), (0, 0), 0), ((7, 7), (0, 0), 0), ((50, 50), (2, 3), pytest.approx(6 / 2500)), ((7, 7), (7, 7), 1),
+    ((7, 7), (7, 6), pytest.approx(42 / 49)), ((2, 3), (2, 2), 1), ((50, 50), (50, 49), 0.98), ((0, 0), (0, 0), None),
+], ids=["died", "small and died", "shrank", "small", "small and changed", "a few pixels", "large", "never a pixel"])
+def test_masks_are_judged_by_the_larger_one(one, other, iou):
+    assert mask_iou(rle_of(*one), rle_of(*other)) == mask_iou(rle_of(*other), rle_of(*one)) == iou
+
+
+def rewrite(golden, change):
+    record = golden.parent / "golden/detections.json"
+    content = json.loads(record.read_text())
+    content = change(content) or content
+    record.write_text(json.dumps(content))
+
+
+def set_in_first(**values):
+    return lambda content: content["images"]["1.png"][0].update(values)
+
+
+@pytest.mark.parametrize("change, message", [
+    (set_in_first(mask="0" * 3), "the runs of its mask do not add up"), (set_in_first(mask=""), "do not add up"),
+    (set_in_first(mask="é" * 9), "do not add up"), (set_in_first(mask="~" * 40), "do not add up"),
+    (set_in_first(mask=7), "do not add up"), (set_in_first(mask="PPPPPPPP" * 50), "do not add up"),
+    (set_in_first(label=99), "label is 99, expected 0 to 1"), (set_in_first(label=True), "label is True"),
+    (set_in_first(label="cat"), "label is 'cat'"), (set_in_first(score=float("nan")), "score is nan, expected a number from 0 to 1"),
+    (set_in_first(score=None), "score is None"), (set_in_first(box=[1, 2, 3]), "box is [1, 2, 3], expected four numbers"),
+    (set_in_first(box=[1, 2, 3, float("inf")]), "expected four numbers"),
+    (lambda content: content["images"].update({"1.png": [3]}), "1.png: detection 1 is damaged (it is no object)"),
+    (lambda content: content["images"].update({"1.png": 3}), "1.png: damaged (expected a list of detections)"),
+    (lambda content: content.update(images={}), "nothing was found in the samples when they were made"),
+    (lambda content: content.update(images={"1.png": [], "2.png": []}), "nothing was found in the samples"),
+    (lambda content: content.update(images={"../1.png": []}), "damaged (it lists no images, or others than 1.png"),
+    (lambda content: content.update(images=None), "damaged (it lists no images"),
+    (lambda content: content.pop("classes") and None, "whose classes is None"), (lambda content: [1], "damaged (it lists no images"),
+    (lambda content: content.update(input_size=[640, 640]), "whose input size is [640, 640]"),
+])
+def test_a_record_is_a_strangers_file(golden, capsys, change, message):
+    rewrite(golden, change)
+    code, _, err = selftest(golden, capsys)
+    assert code == 1 and message in err
+
+
+@pytest.mark.parametrize("labels, probability", [((-1, -1), 1.0), ((1, 0), 0.0)], ids=["nothing found", "no mask has a pixel"])
+def test_samples_that_any_model_passes_are_not_written(tmp_path, labels, probability):
+    path = network(tmp_path / "model.xml", labels=labels, probability=probability)
+    assert write_golden(path, INPUTS) == 0 and not (tmp_path / "golden").exists()

@@ -30,7 +30,8 @@ def image_input(shape=(1, 3, 64, 96)):
     return op.parameter(list(shape), np.float32)
 
 
-def mask_rcnn(path, boxes=((24, 16, 72, 48, 0.9),), labels=(1,), rt_info=None, shape=(1, 3, 64, 96), batch=False):
+def mask_rcnn(path, boxes=((24, 16, 72, 48, 0.9),), labels=(1,), rt_info=None, shape=(1, 3, 64, 96), batch=False,
+              probability=1.0):
     """Three outputs; the box's score is multiplied by the mean brightness / 255, so that black images are empty."""
     image = image_input(shape)
     brightness = op.divide(op.reduce_mean(image, constant([0, 1, 2, 3], np.int64), True), constant([[255.0]]))
@@ -38,7 +39,7 @@ def mask_rcnn(path, boxes=((24, 16, 72, 48, 0.9),), labels=(1,), rt_info=None, s
     boxes = constant(np.reshape(boxes, (-1, 5)))
     corners, scores = op.split(boxes, op.constant(np.int64(1)), 5).outputs()[:4], boxes
     scores = op.multiply(op.split(boxes, op.constant(np.int64(1)), 5).output(4), brightness)
-    found = [op.concat([*corners, scores], 1), constant(labels, np.int64), constant(np.ones((len(labels), 14, 14)))]
+    found = [op.concat([*corners, scores], 1), constant(labels, np.int64), constant(np.full((len(labels), 14, 14), probability))]
     if batch:
         found = [op.unsqueeze(node, op.constant(np.int64(0))) for node in found]
     return save(dict(zip(("boxes", "labels", "masks"), found, strict=True)), dict(image=image), path, rt_info)
