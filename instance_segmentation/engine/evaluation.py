@@ -10,13 +10,15 @@ from instance_segmentation.engine.config import drop_resize, set_input_size, set
 from instance_segmentation.engine.drawing import LOWEST_DRAWN
 from instance_segmentation.engine.metrics import MAX_DETS
 from instance_segmentation.engine.runner import FineTuneRunner
+from instance_segmentation.errors import TemplateError
 
 
 def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, tiles=None, max_dets=MAX_DETS, on_scored=None):
     """Evaluate a model.
 
     Args:
-        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w), None when it resizes images itself. If it
+        model: An mmengine model with `dataset_meta["classes"]` and `input_size` (h, w), None when it resizes images itself. With
+            another `resize_type` than the config's it must do so, too. If it
             has `stream`, several images are on the way at a time (see `PipelinedTestLoop`). Its `class_thresholds`, if it has
             some, say what is drawn.
         cfg: The work dir's Config, for the data pipeline.
@@ -33,10 +35,7 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
         which run alone), and all detections as COCO results.
     """
     cfg = Config(cfg.to_dict())
-    if model.input_size:
-        set_input_size(cfg, model.input_size)
-    else:
-        drop_resize(cfg)
+    fit_pipeline(cfg, model)
     truth, found = annotations.write(folder / "test.json"), folder / "results.json"
     score = dict(type="CocoSegmMetric", ann_file=str(truth), results_file=str(found), max_dets=max_dets, on_scored=on_scored)
     shown = truth
@@ -57,6 +56,27 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
     seconds = time_steps(model)
     metrics = runner.test()
     return metrics, seconds, json.loads(found.read_text())
+
+
+def fit_pipeline(cfg, model):
+    """Make the test pipeline, in place, resize images as a model wants them, or leave that to the model.
+
+    Weights may be of another template than the work dir, and want their images as they were trained: stretched, or with their
+    aspect ratio and grey beside them.
+
+    Raises:
+        TemplateError: The pipeline resizes otherwise, and the model cannot do it itself.
+    """
+    kind, pad = cfg.get("resize_type", "standard"), cfg.get("pad_value", 0)
+    own, own_pad = getattr(model, "resize_type", kind), getattr(model, "pad_value", pad)
+    can_resize = model.input_size is None or getattr(model, "can_resize", False)
+    if can_resize and (model.input_size is None or (own, own_pad) != (kind, pad) or any(side % 32 for side in model.input_size)):
+        drop_resize(cfg)
+        return
+    if own != kind:
+        raise TemplateError(f"model.py resizes images by resize_type '{kind}', but these weights were trained by '{own}': they are "
+                            "of another template; evaluate them in a work dir of theirs (instseg new)")
+    set_input_size(cfg, model.input_size)
 
 
 def time_steps(model):

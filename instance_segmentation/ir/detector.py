@@ -1,7 +1,6 @@
 """An exported model as an mmengine model: the test loop, the metric and the mask paste stay the checkpoint's."""
 
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from mmdet.registry import MODELS
@@ -9,18 +8,15 @@ from mmengine.model import BaseModel
 
 from instance_segmentation.engine.tested_detector import as_instances
 from instance_segmentation.inference.ahead import infer_ahead
-from instance_segmentation.inference.contracts import contract_of
-from instance_segmentation.inference.detector import Detector
-from instance_segmentation.inference.resizing import Placement, Resize
-from instance_segmentation.ir.info import read_ir
-from instance_segmentation.ir.onnx_session import read_onnx
-from instance_segmentation.ir.preprocessing import shape_of
-from instance_segmentation.ir.session import compile_ir
+from instance_segmentation.inference.exported import LoadOptions, load_exported
+from instance_segmentation.inference.resizing import Placement
 
 
 @MODELS.register_module()
 class ExportedDetector(BaseModel):
     """Run an IR or an ONNX model where an mmdet detector is expected.
+
+    Images may come resized by the pipeline, or whole: those it resizes itself, as the model says (`resize_type`).
 
     Args:
         path: .xml or .bin, or .onnx for ONNX Runtime.
@@ -28,30 +24,23 @@ class ExportedDetector(BaseModel):
         options: OpenVINO properties that replace the defaults of `compile_ir`.
     """
 
+    can_resize = True  # see `engine.evaluation.fit_pipeline`
+
     def __init__(self, path, device="CPU", options=None):
         # no mean, no scale, no padding: the graph takes the resized image as it is
         super().__init__(data_preprocessor=dict(type="DetDataPreprocessor"))
-        self.device_name, self.options, self.ir = device, options or {}, None
-        if Path(path).suffix == ".onnx":
-            self.compiled, self.info = read_onnx(path)
-            inputs, outputs = self.compiled.shapes
-        else:
-            self.ir, self.info = read_ir(path)
-            self.compiled = compile_ir(self.ir, device, options)
-            inputs, outputs = ({port.any_name: shape_of(port) for port in ports} for ports in (self.ir.inputs, self.ir.outputs))
-        contract = contract_of(inputs, outputs, path)
-        self.reader = Detector(None, contract, contract.names(outputs), self.info.classes, Resize(size_hw=self.info.input_size),
-                               threshold=self.info.score_threshold, mask_threshold=self.info.mask_threshold)
-        self.dataset_meta, self.input_size = dict(classes=self.info.classes), self.info.input_size
+        reader = load_exported(path, LoadOptions(threshold=0.0, device=device, properties=options))
+        self.info = reader.info
+        self.reader, self.compiled = replace(reader, threshold=self.info.score_threshold), reader.run
+        self.dataset_meta, self.input_size = dict(classes=self.info.classes), reader.resize.size_hw
+        self.resize_type, self.pad_value = self.info.resize_type, self.info.pad_value
         self.size_mp, self.complexity_gflops = self.info.size_mp, self.info.complexity_gflops
         self.class_thresholds = self.info.class_thresholds
 
-    @cached_property
+    @property
     def compiled_for_throughput(self):
         """The same graph, compiled for many images instead of for one; ONNX Runtime makes no difference."""
-        if not self.ir:
-            return self.compiled
-        return compile_ir(self.ir, self.device_name, {"PERFORMANCE_HINT": "THROUGHPUT", **self.options})
+        return self.reader.run_many
 
     def forward(self, inputs, data_samples=None, mode="predict"):
         """Detect in a batch, one image after the other.
@@ -93,11 +82,16 @@ class ExportedDetector(BaseModel):
 
     def as_input(self, image, meta):
         """The graph's input [1, 3, H, W], or inputs by name, from the pipeline's image [3, H, W] BGR and what is known of it."""
-        image = image.cpu().numpy().astype(np.float32)
-        tensor = np.ascontiguousarray(image[::-1] if self.info.channel_order == "RGB" else image)[None]
+        image = image.cpu().numpy()
+        if "scale_factor" not in meta:
+            return self.reader.prepare(np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.uint8))[0]
+        image = image.astype(np.float32)
+        tensor = np.ascontiguousarray(image[::-1] if self.reader.rgb else image)[None]
         return self.reader.inputs(tensor, meta["ori_shape"][:2], meta["scale_factor"])
 
     def in_image(self, found, meta):
         """The graph's outputs for one image as InstanceData in pixels of the original image."""
-        placement = Placement(tuple(meta["scale_factor"]), (0, 0), self.input_size)
-        return as_instances(self.reader.read(found, placement, meta["ori_shape"][:2]))
+        size_hw = tuple(meta["ori_shape"][:2])
+        placement = (Placement(tuple(meta["scale_factor"]), (0, 0), self.input_size) if "scale_factor" in meta
+                     else self.reader.resize.place(size_hw)[0])
+        return as_instances(self.reader.read(found, placement, size_hw))

@@ -121,3 +121,14 @@ def test_spread():
     from instance_segmentation.ir.export import spread
     assert spread(range(10), 3) == [0, 3, 6]
     assert spread([1, 2], 8) == [1, 2]
+
+
+def test_golden_samples_of_the_model_before_do_not_stay(tmp_path):
+    from instance_segmentation.ir.export import replace_files
+    from instance_segmentation.ir.golden import FILES
+    (tmp_path / "new").mkdir()
+    (tmp_path / "golden").mkdir()
+    for name in ("new/labels.txt", "new/labels_nobg.txt", "new/model.bin", "new/model.xml", *FILES):
+        (tmp_path / name).touch()
+    replace_files(tmp_path / "new", tmp_path)
+    assert not any((tmp_path / name).exists() for name in FILES) and (tmp_path / "model.xml").exists()

@@ -168,6 +168,7 @@ def test_recommended_point_is_written_and_gives_what_the_table_says(ask, known_t
     """Table, plan.json, plan.png; the applied IR carries limits and settings, uses them, and has the AP of the table."""
     from instance_segmentation.evaluation import detect
     from instance_segmentation.ir.detector import ExportedDetector
+    from instance_segmentation.ir.info import read_graph
     from instance_segmentation.ir.limits import read_limits
     result = ask(max_drop=1.0, apply=tmp_path / "applied")
     first, chosen = result.points[0], result.recommended
@@ -179,7 +180,7 @@ def test_recommended_point_is_written_and_gives_what_the_table_says(ask, known_t
     assert (tmp_path / "plan" / "plan.png").is_file()
     assert re.search(r"^FP32.* 30 +0\.3 .*recommended", capsys.readouterr().out, re.MULTILINE)
     model = ExportedDetector(tmp_path / "applied" / "model.xml")
-    assert read_limits(model.ir) == (30, 0.3)
+    assert read_limits(read_graph(tmp_path / "applied" / "model.xml")) == (30, 0.3)
     assert (model.info.classes, model.info.score_threshold, model.info.runtime) == (CLASSES, 0.3, result.runtime)
     assert np.isnan(model.complexity_gflops) and model.size_mp > 10
     metrics, _ = detect(model, *judged(work_dir, data))
