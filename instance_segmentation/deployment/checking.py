@@ -1,11 +1,11 @@
 """Explain what a model takes and gives, check who can run it, and let it find its golden samples again."""
 
-import json
 from pathlib import Path
 
 from instance_segmentation.errors import ExportError, WeightsError
 from instance_segmentation.ir.contract import CLIENTS, DEMO, check, read_signature
 from instance_segmentation.ir.info import OWN_KEY
+from instance_segmentation.ir.metadata import own_facts
 from instance_segmentation.report import say, table
 
 
@@ -40,13 +40,17 @@ def check_ir(model, *, selftest=False, device="CPU"):
 
 def _explain(path, signature):
     """Say what the model is, as far as its outside tells."""
-    entries, own = signature.entries, json.loads(signature.entries.get(OWN_KEY, "{}"))
+    entries, own = signature.entries, own_facts(signature.entries.get(OWN_KEY, "{}"), path)
     origin = own.get("origin") or {}
     say("Model", str(path))
-    say("Kind", signature.kind.title if signature.kind else "none that is known here")
+    kind = signature.kind or signature.stranger
+    say("Kind", kind.title if kind else "none that is known here")
     if own:
+        classes = own.get("classes") or ()
         say("Written by", f"this tool, version {origin.get('version', 'unknown')}, {origin.get('precision', 'FP32')}, from "
-            f"{origin.get('checkpoint', 'an unknown checkpoint')}; {len(own['classes'])} classes: {', '.join(own['classes'])}")
+            f"{origin.get('checkpoint', 'an unknown checkpoint')}; {len(classes)} classes: {', '.join(classes)}")
+    elif entries.get("model_name"):
+        say("Name", entries["model_name"])
     say("Metadata", f"Model API's: {', '.join(key for key in entries if key != OWN_KEY)}" if entries else "none of Model API's")
     table("", ("", "name", "type", "shape"),
           [(side, port.name, port.type, port.sides())

@@ -7,10 +7,11 @@ from instance_segmentation.ir.preprocessing import is_fixed
 
 @dataclass(frozen=True)
 class Stranger:
-    """A model of another tool: what it is, and what runs it, in words."""
+    """A model of another tool: what it is, what runs it, in words, and whether that is Model API."""
 
     title: str
     remedy: str
+    model_api: bool = False
 
     def __str__(self):
         return f"{self.title}. This tool cannot run it; {self.remedy}"
@@ -18,9 +19,9 @@ class Stranger:
 
 YOLO = Stranger("a YOLO, as Ultralytics exports it",
                 "run it with ultralytics: YOLO('the folder of the .xml, or the .onnx', task='segment')('a.jpg')")
-GETITUNE_YOLO = Stranger("a YOLO of getitune", "run it with Model API, model_type YOLO-seg")
+GETITUNE_YOLO = Stranger("a YOLO of getitune", "run it with Model API", True)
 RF_DETR = Stranger("an RF-DETR", "run it with the program that exported it (rfdetr)")
-DETR = Stranger("a DETR of getitune, whose masks cover the whole image", "run it with Model API, model_type DETRInstSeg")
+DETR = Stranger("a DETR of getitune, whose masks cover the whole image", "run it with Model API", True)
 
 
 def stranger_of(outputs, entries=None):

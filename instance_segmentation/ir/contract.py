@@ -10,8 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from instance_segmentation.inference.contracts import CONTRACTS, EXPLANATIONS, YOLACT
-from instance_segmentation.ir.metadata import is_background
-from instance_segmentation.ir.info import entries_of, read_graph
+from instance_segmentation.inference.strangers import stranger_of
+from instance_segmentation.ir.info import OWN_KEY, entries_of, read_graph
+from instance_segmentation.ir.metadata import TRUE, is_background, json_object, takes_rgb
 
 DEMO, MODEL_API, OURS = "Open Model Zoo demo", "Model API", "instseg demo"
 CLIENTS = (DEMO, MODEL_API, OURS)
@@ -49,13 +50,21 @@ class Signature:
     entries: dict
 
     @property
+    def stranger(self):
+        """The `strangers.Stranger` that it is, or None."""
+        return stranger_of(self.shapes()[1], self.entries)
+
+    @property
     def kind(self):
         """The one of `contracts.CONTRACTS` that it fulfils, or None."""
+        if self.stranger:
+            return None
         return next((contract for contract in CONTRACTS if not contract.lacks(*self.shapes())), None)
 
     def shapes(self):
         """Name → shape, of the inputs and of the outputs."""
-        return tuple({port.name: port.shape or () for port in ports} for ports in (self.inputs, self.outputs))
+        return tuple({port.name or f"{kind}_{index}": port.shape or () for index, port in enumerate(ports)}
+                     for kind, ports in (("input", self.inputs), ("output", self.outputs)))
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,16 @@ def _port(node):
 
 def check(signature):
     """Every demand on a model of its kind, met or not, as Checks."""
+    if signature.stranger:
+        clients = [client for client in CLIENTS if not (signature.stranger.model_api and client == MODEL_API)]
+        return [Check("a Mask R-CNN or YOLACT that these programs know", tuple(clients),
+                      f"it is {signature.stranger.title}; {signature.stranger.remedy}")]
     names = {port.name for port in signature.outputs}
     if len(signature.inputs) == 1 and len(names) == 4 and "proto" in names:  # how the demo chooses
-        outputs = _yolact_outputs
-    else:
-        outputs = _segmentoly_outputs if len(signature.inputs) == 2 else _ranked_outputs
-    return [*_inputs(signature), *outputs(signature.outputs), *_entries(signature.entries), _known(signature)]
+        return [*_inputs(signature), *_yolact_outputs(signature.outputs), *_pixels(signature.entries), _known(signature)]
+    outputs = _segmentoly_outputs if len(signature.inputs) == 2 else _ranked_outputs
+    return [*_inputs(signature), *outputs(signature.outputs), *_pixels(signature.entries), *_for_model_api(signature.entries),
+            _known(signature)]
 
 
 def _inputs(signature):
@@ -109,14 +122,17 @@ def _inputs(signature):
     yield Check("one input, the image; two (image and im_info) for Segmentoly's models", both, _unless(
         ranks in ([4], [2, 4]), f"it has {_list(ports)}; make everything but the image a constant of the graph"))
     image = next((port for port in ports if port.rank == 4), None)
-    yield Check("the image is [1, 3, H, W] or [1, H, W, 3], all lengths fixed", both, _unless(
-        image and _is_image(image.shape), f"it is {_list([image] if image else ports)}; fix its shape with OpenVINO's reshape(), "
-        "or export with --input-size"))
+    shown = f"it is {_list([image] if image else ports)}"
+    yield Check("the image is [1, 3, H, W] or [1, H, W, 3], its lengths fixed", both, _unless(
+        image and image.shape[0] in (1, -1) and _is_image(image.shape),
+        f"{shown}; fix its shape with OpenVINO's reshape(), or export with --input-size"))
+    yield Check("the number of images is fixed, too", (DEMO,), _unless(
+        image is None or image.shape[0] != -1, f"{shown}; fix it with OpenVINO's reshape()"))
 
 
 def _is_image(shape):
     channels = shape[1] if shape[1] in range(1, 5) else shape[3]  # the demo guesses the layout like this
-    return min(shape) > 0 and shape[0] == 1 and channels == 3
+    return min(shape[1:]) > 0 and channels == 3
 
 
 def _ranked_outputs(ports):
@@ -156,18 +172,42 @@ def _yolact_outputs(ports):
     yield Check("a Mask R-CNN: there is no wrapper for YOLACT any more", (MODEL_API,), "it is a YOLACT; use instseg demo")
 
 
-def _entries(entries):
-    """What the metadata says about the pixels, and what Model API wants to know."""
-    asked = [key for key, harmless in (("mean_values", 0), ("scale_values", 1))
-             if any(float(text) != harmless for text in entries.get(key, "").split())]
-    asked += ["reverse_input_channels"] * (entries.get("reverse_input_channels", "").upper() in ("TRUE", "YES"))
-    yield Check("raw BGR pixels from 0 to 255: mean and scale are inside the graph", (DEMO,), _unless(
+def _pixels(entries):
+    """What the metadata says about the pixels; clients feed what OpenCV reads, BGR from 0 to 255."""
+    asked = [key for key, harmless in (("mean_values", 0), ("scale_values", 1)) if not _is_neutral(entries.get(key, ""), harmless)]
+    asked += ["reverse_input_channels"] * (entries.get("reverse_input_channels", "").upper() in TRUE)
+    asked += ["intensity_mode"] * (entries.get("intensity_mode", "none") not in ("", "none"))
+    rgb = not asked and _takes_rgb(entries)
+    order = ("it takes RGB, and clients feed the BGR that OpenCV reads: they would find wrong objects. Export it with "
+             "--openvino-input-format BGR, or use instseg demo, which turns the channels")
+    demand = "raw BGR pixels from 0 to 255: " + (
+        "its metadata asks for nothing else" if entries else "it has no metadata that says otherwise; mean and scale must be inside")
+    yield Check(demand, (DEMO,), order if rgb else _unless(
         not asked, f"its metadata asks for {', '.join(asked)}, which the demo does not read: it would find wrong objects. Put "
         "them into the graph with OpenVINO's PrePostProcessor and drop the entries"))
+    yield Check("pixels as OpenCV reads them, or as its metadata asks for", (MODEL_API,), _unless(
+        not rgb, order + ", or give Model API RGB images: image[..., ::-1]"))
     resize = entries.get("resize_type", "standard")
     yield Check("images are resized without keeping the aspect ratio", (DEMO,), _unless(
         resize == "standard", f"its metadata says resize_type '{resize}', which the demo does not read: it would stretch images; "
         "use instseg demo or Model API"))
+
+
+def _is_neutral(text, harmless):
+    """Whether mean or scale change nothing; a text that is no number is none that does not."""
+    try:
+        return all(float(part) == harmless for part in text.split())
+    except ValueError:
+        return False
+
+
+def _takes_rgb(entries):
+    own = json_object(entries.get(OWN_KEY, "{}"), OWN_KEY, "the model")
+    return own.get("channel_order", "RGB" if takes_rgb(entries) else "BGR") == "RGB"
+
+
+def _for_model_api(entries):
+    """What Model API wants to know of a Mask R-CNN."""
     kind = entries.get("model_type", "")
     yield Check("metadata model_type is MaskRCNN", (MODEL_API,), _unless(
         kind.lower() == "maskrcnn", f"it is '{kind}'; pass configuration={{'model_type': 'MaskRCNN'}}" if kind else

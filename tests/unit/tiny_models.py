@@ -1,5 +1,7 @@
 """OpenVINO models of every contract that find known objects: constants where a network would compute."""
 
+import re
+
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
@@ -65,3 +67,43 @@ def yolact(path, sides=(16, 24)):
         conf=constant([[[0.1, 0.7, 0.2], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]]]),
         mask=constant([[[1, 0]] * 3]), proto=constant(prototypes))
     return save(outputs, dict(input=image_input()), path)
+
+
+def _unnamed(outputs, image, path, rt_info):
+    """As `ov.convert_model` writes networks of PyTorch: neither inputs nor outputs have names."""
+    model = ov.Model([op.result(node) for node in outputs], [image])
+    for key, value in rt_info.items():
+        model.set_rt_info(value, ["model_info", key])
+    ov.save_model(model, path, compress_to_fp16=False)
+    text = path.read_text()
+    path.write_text(re.sub(r' (names|output_names)="[^"]*"', "", text))
+    return path
+
+
+def yolo(path, end_to_end=False):
+    """A YOLO-seg of 4 classes as Ultralytics exports it: 32 coefficients and prototypes."""
+    found = np.zeros((1, 300, 38) if end_to_end else (1, 40, 126))
+    return _unnamed([constant(found), constant(np.zeros((1, 32, 16, 24)))], image_input(), path, dict(
+        model_type="YOLO", reverse_input_channels=True, pad_value=114, scale_values=[255.0], iou_threshold=0.7,
+        labels=["cat", "dog", "cow", "big_hen"], resize_type="fit_to_window_letterbox"))
+
+
+def rf_detr(path, named=False):
+    """An RF-DETR-Seg of 2 classes with 10 queries, without any metadata."""
+    outputs = dict(dets=constant(np.zeros((1, 10, 4))), labels=constant(np.zeros((1, 10, 3))),
+                   masks=constant(np.zeros((1, 10, 16, 24))))
+    if named:
+        return save(outputs, dict(input=image_input()), path)
+    return _unnamed(outputs.values(), image_input(), path, {})
+
+
+GETITUNE = dict(getitune_version="0.4.0", model_type="MaskRCNN", task_type="instance_segmentation", resize_type="standard",
+                labels="getitune_empty_lbl cat red_dog", label_ids="None 0 1", mean_values="0.0 0.0 0.0",
+                scale_values="1.0 1.0 1.0", input_dtype="u8", intensity_mode="scale_to_unit", reverse_input_channels="False",
+                label_info='{"label_names": ["getitune_empty_lbl", "cat", "red dog"], "label_ids": ["None", "0", "1"]}')
+
+
+def getitune(path, whole_masks=False, **entries):
+    """A Mask R-CNN of getitune: a batch dimension whose length is open, and a first label that means nothing."""
+    kind = dict(model_type="DETRInstSeg") if whole_masks else {}
+    return mask_rcnn(path, batch=True, shape=(-1, 3, 64, 96), rt_info=GETITUNE | kind | entries)
