@@ -75,6 +75,9 @@ def add_inference(group):
                        help="number of images that are inferred at the same time (default 0: as many as the device likes)")
     group.add_argument("-nstreams", "--num_streams", default="", metavar="N",
                        help="number of streams of the device, or DEVICE:N,DEVICE:N for the devices of HETERO, MULTI and AUTO")
+    group.add_argument("--precision", choices=("f32", "bf16", "f16", "auto"),
+                       help="in which OpenVINO computes: f32 as the checkpoint does, bf16 and f16 faster where the device can, "
+                            "auto what the device likes best, as other clients do (default: f32, or what instseg plan found)")
     group.add_argument("-nthreads", "--num_threads", type=_natural, metavar="N", help="number of processor threads")
 
 

@@ -180,4 +180,4 @@ def _print_costs(args, weights, config, source, loading):
         if args.show_pc:
             api.profile(weights, source, **loading)
     elif args.show_flops or args.show_layers_flops:
-        api.complexity(weights, config=config, by_layer=args.show_layers_flops)
+        api.complexity(weights, config=config, by_layer=args.show_layers_flops, source=source, **loading)

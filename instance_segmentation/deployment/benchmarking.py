@@ -84,7 +84,7 @@ def _contenders(path, image, size, trust, alone):
     model, info = read_ir(path)
     model = covering_input(model) if len(model.inputs) > 1 else model
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 1e6
-    yield from openvino_pair(f"IR {info.origin.get('precision', 'FP32')}", model, prepared(image, info.input_size), size)
+    yield from openvino_pair(f"IR {(info.origin or {}).get('precision', 'FP32')}", model, prepared(image, info.input_size), size)
 
 
 def prepared(image, size_hw):
@@ -145,30 +145,44 @@ def profile(model, source, **loading):
     tell_layers(str(model), request)
 
 
-def complexity(weights, *, config=None, by_layer=False):
-    """Print the floating-point operations of a checkpoint's network for one image of its own input size.
+def complexity(weights, *, config=None, by_layer=False, source=None, **loading):
+    """Print the floating-point operations of a checkpoint's network for one image.
 
     Args:
         weights: A .pth.
         config: A model.py, for checkpoints that do not know their network.
         by_layer: List them for every module, too.
+        source: As of `demo`; with `fit_max` its first picture decides how large the network's input is.
+        loading: How images get into the network, as of `demo`; without a size there the network's own input counts.
 
     Returns:
         Units of 10⁹ operations, as of `engine.complexity.complexity_gflops`.
 
     Raises:
-        WeightsError: It cannot be read.
+        WeightsError, MediaError: The checkpoint or the picture cannot be read.
     """
     from instance_segmentation.engine import register
     register("Counting operations")
     from instance_segmentation.engine.complexity import complexity_table
     from instance_segmentation.engine.network import load_network
+    from instance_segmentation.inference.exported import LoadOptions
     network = load_network(weights, config=config)
-    gflops, text = complexity_table(network, network.input_size)
-    say("Complexity", f"{gflops} GFLOPs at {network.input_size[0]}×{network.input_size[1]}")
+    size_hw = size_that_ran(network, LoadOptions.of_flags(**loading), source, weights)
+    gflops, text = complexity_table(network, size_hw)
+    say("Complexity", f"{gflops} GFLOPs at {size_hw[0]}×{size_hw[1]}")
     if by_layer:
         say("", f"\n{text}")
     return gflops
+
+
+def size_that_ran(network, options, source, weights):
+    """Height and width of a checkpoint's input under these LoadOptions; where each image has its own, the first picture's."""
+    if not options.limits:
+        return tuple(network.input_size)
+    from instance_segmentation.inference.model import detector_of
+    from instance_segmentation.inference.sources import open_source
+    resize = detector_of(network, options, weights).resize
+    return tuple(resize.size_hw or resize.place(next(open_source(source).pictures)[1].shape[:2])[2])
 
 
 def tell_layers(title, request):

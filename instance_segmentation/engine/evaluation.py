@@ -74,8 +74,8 @@ def fit_pipeline(cfg, model):
         drop_resize(cfg)
         return
     if own != kind:
-        raise TemplateError(f"model.py resizes images by resize_type '{kind}', but these weights were trained by '{own}': they are "
-                            "of another template; evaluate them in a work dir of theirs (instseg new)")
+        raise TemplateError(f"model.py resizes images by resize_type '{kind}', but these weights were trained by '{own}': they "
+                            "are of another template; evaluate them in a work dir of theirs (instseg new)")
     set_input_size(cfg, model.input_size)
 
 

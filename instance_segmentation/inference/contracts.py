@@ -63,11 +63,12 @@ class Contract:
         ranks = {name: len(shape) for name, shape in outputs.items() if name not in EXPLANATIONS}
         if self.inputs is None:
             missing = [] if len(inputs) == 1 else ["a single input"]
-            missing += [f"images as input '{name}', [1, 3, H, W]" for name, shape in inputs.items() if len(shape) != 4][:1]
+            images = dict(list(inputs.items())[:1])
         else:
             missing = [f"input '{name}'" for name in self.inputs if name not in inputs]
             missing += [f"something to feed '{name}' with" for name in inputs if name not in self.inputs]
-            missing += [f"images as input '{name}', [1, 3, H, W]" for name in self.inputs[:1] if len(inputs.get(name, "four")) != 4]
+            images = {name: inputs[name] for name in self.inputs[:1] if name in inputs}
+        missing += [f"images as input '{name}', [1, 3, H, W]" for name, shape in images.items() if len(shape) != 4]
         if self.by_rank:
             expected = sorted(self.outputs.values())
             return missing + [f"outputs of ranks {expected}, one of each"] * (sorted(ranks.values()) != expected)

@@ -160,8 +160,8 @@ def _onnx(path, options):
     if options.speed:
         raise refusal(options, path)
     if options.precision not in (None, "f32"):
-        raise WeightsError(f"--precision {options.precision}: is for OpenVINO models, but {path} runs in ONNX Runtime; leave the flag "
-                           "out, or give the .xml")
+        raise WeightsError(f"--precision {options.precision}: is for OpenVINO models, but {path} runs in ONNX Runtime; leave the "
+                           "flag out, or give the .xml")
     run, entries = open_onnx(path)
     inputs, outputs = run.shapes
     contract, image, layout, info = _facts(inputs, outputs, entries, options, path)

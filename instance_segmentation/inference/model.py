@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.exported import LoadOptions, assemble, load_exported
 from instance_segmentation.inference.speeds import refusal, with_smaller_input
 from instance_segmentation.ir.session import throughput_properties
@@ -22,6 +23,9 @@ def load_model(path, options=None, *, adapter="openvino", trust_checkpoint=False
         MissingExtraError: It needs packages that are not installed.
     """
     options = options or LoadOptions()
+    if options.precision not in (None, "f32") and (adapter == "ovms" or Path(path).suffix == ".pth"):
+        raise WeightsError(f"--precision {options.precision}: is for OpenVINO models here; " +
+                           ("a server chooses its own" if adapter == "ovms" else "a checkpoint runs in float32, export it first"))
     if adapter == "ovms":
         if options.speed:
             raise refusal(options, path)

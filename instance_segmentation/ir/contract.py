@@ -174,14 +174,16 @@ def _yolact_outputs(ports):
 
 def _pixels(entries):
     """What the metadata says about the pixels; clients feed what OpenCV reads, BGR from 0 to 255."""
-    asked = [key for key, harmless in (("mean_values", 0), ("scale_values", 1)) if not _is_neutral(entries.get(key, ""), harmless)]
+    neutral = dict(mean_values=0, scale_values=1)
+    asked = [key for key, harmless in neutral.items() if not _is_neutral(entries.get(key, ""), harmless)]
     asked += ["reverse_input_channels"] * (entries.get("reverse_input_channels", "").upper() in TRUE)
     asked += ["intensity_mode"] * (entries.get("intensity_mode", "none") not in ("", "none"))
     rgb = not asked and _takes_rgb(entries)
     order = ("it takes RGB, and clients feed the BGR that OpenCV reads: they would find wrong objects. Export it with "
              "--openvino-input-format BGR, or use instseg demo, which turns the channels")
     demand = "raw BGR pixels from 0 to 255: " + (
-        "its metadata asks for nothing else" if entries else "it has no metadata that says otherwise; mean and scale must be inside")
+        "its metadata asks for nothing else" if entries else "it has no metadata that says otherwise; mean and scale must be "
+        "inside")
     yield Check(demand, (DEMO,), order if rgb else _unless(
         not asked, f"its metadata asks for {', '.join(asked)}, which the demo does not read: it would find wrong objects. Put "
         "them into the graph with OpenVINO's PrePostProcessor and drop the entries"))

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.exported import LoadOptions, load_exported
 from instance_segmentation.ir import golden_record
 from instance_segmentation.ir.golden_record import FOLDER, IMAGES, RECORD

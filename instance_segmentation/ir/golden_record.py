@@ -58,8 +58,8 @@ def read(file, classes, size_hw):
         WeightsError: The file cannot be read, is damaged, belongs to another model, or nothing was found.
     """
     if not file.is_file():
-        raise WeightsError(f"{file}: there is no such file. {AGAIN.capitalize()} with images in which it finds something, or copy "
-                           f"the folder {FOLDER} along with the model")
+        raise WeightsError(f"{file}: there is no such file. {AGAIN.capitalize()} with images in which it finds something, or "
+                           f"copy the folder {FOLDER} along with the model")
     content = read_json(file, WeightsError)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, dict) or not set(images) <= set(IMAGES):

@@ -92,8 +92,8 @@ def mean_and_scale(entries, path):
     if mode in ("", "none"):
         return mean, scale
     if mode != "scale_to_unit" or entries.get("input_dtype", "u8") != "u8":
-        raise WeightsError(f"{path}: wants its pixels by intensity_mode '{mode}' of type {entries.get('input_dtype', 'u8')}, which "
-                           "Model API can do and this tool cannot; run it with Model API")
+        raise WeightsError(f"{path}: wants its pixels by intensity_mode '{mode}' of type {entries.get('input_dtype', 'u8')}, "
+                           "which Model API can do and this tool cannot; run it with Model API")
     most = number(entries, "intensity_max_value", path, 0, 1e6) or 255.0
     return tuple(most * value for value in mean), tuple(most * value for value in scale or (1.0,) * 3)
 

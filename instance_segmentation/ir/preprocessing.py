@@ -76,7 +76,8 @@ def image_layout(shape, layout, flag):
     if not is_fixed(channels) or channels == 3:
         return layout or guess
     if layout and guess != layout and 3 in (shape[1], shape[3]):
-        raise WeightsError(f"--layout {flag}: the model's image is {shown}, which is {guess}; leave the flag out, or give {guess}")
+        raise WeightsError(f"--layout {flag}: the model's image is {shown}, which is {guess}; leave the flag out, or give "
+                           f"{guess}")
     raise WeightsError(f"the model's image is {shown}, but only images of 3 channels can be given, [1, 3, H, W] or [1, H, W, 3]")
 
 

@@ -124,9 +124,9 @@ def test_a_difference_that_is_no_number_is_beyond_every_tolerance():
     boxes, size_hw = np.float32([[1, 2, 30, 40]]), (64, 96)
     rle = coco_mask.encode(np.asfortranarray(np.ones(size_hw, np.uint8)))
     expected = Prediction(boxes, np.float32([0.9]), np.int64([0]), [rle], ("cat",), size_hw)
-    for boxes, score in (boxes + np.nan, 0.9), (boxes, np.nan):
+    for shift, score in (np.nan, 0.9), (0, np.nan):
         result = Rerun()
-        _compare(result, "1.png", expected, replace(expected, boxes=boxes, scores=np.float32([score])))
+        _compare(result, "1.png", expected, replace(expected, boxes=boxes + np.float32(shift), scores=np.float32([score])))
         assert len(result.differences) == 1 and np.isnan([result.box_px, result.score]).any()
 
 
@@ -160,7 +160,8 @@ def set_in_first(**values):
     (set_in_first(mask="é" * 9), "do not add up"), (set_in_first(mask="~" * 40), "do not add up"),
     (set_in_first(mask=7), "do not add up"), (set_in_first(mask="PPPPPPPP" * 50), "do not add up"),
     (set_in_first(label=99), "label is 99, expected 0 to 1"), (set_in_first(label=True), "label is True"),
-    (set_in_first(label="cat"), "label is 'cat'"), (set_in_first(score=float("nan")), "score is nan, expected a number from 0 to 1"),
+    (set_in_first(label="cat"), "label is 'cat'"),
+    (set_in_first(score=float("nan")), "score is nan, expected a number from 0 to 1"),
     (set_in_first(score=None), "score is None"), (set_in_first(box=[1, 2, 3]), "box is [1, 2, 3], expected four numbers"),
     (set_in_first(box=[1, 2, 3, float("inf")]), "expected four numbers"),
     (lambda content: content["images"].update({"1.png": [3]}), "1.png: detection 1 is damaged (it is no object)"),
@@ -169,7 +170,8 @@ def set_in_first(**values):
     (lambda content: content.update(images={"1.png": [], "2.png": []}), "nothing was found in the samples"),
     (lambda content: content.update(images={"../1.png": []}), "damaged (it lists no images, or others than 1.png"),
     (lambda content: content.update(images=None), "damaged (it lists no images"),
-    (lambda content: content.pop("classes") and None, "whose classes is None"), (lambda content: [1], "damaged (it lists no images"),
+    (lambda content: content.pop("classes") and None, "whose classes is None"),
+    (lambda content: [1], "damaged (it lists no images"),
     (lambda content: content.update(input_size=[640, 640]), "whose input size is [640, 640]"),
 ])
 def test_a_record_is_a_strangers_file(golden, capsys, change, message):
