@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.inference.shapes import is_fixed
 from instance_segmentation.inference.strangers import stranger_of
-from instance_segmentation.ir.preprocessing import is_fixed
 
 YOLACT_NMS_IOU, YOLACT_MOST = 0.5, 100  # no entry of a model says them
 EXPLANATIONS = ("saliency_map", "feature_vector")  # outputs that OTX can add to any model

@@ -8,6 +8,7 @@ from instance_segmentation.errors import WeightsError
 from instance_segmentation.inference.contracts import contract_of
 from instance_segmentation.inference.detector import Detector
 from instance_segmentation.inference.resizing import MODES, Resize, up_to_32
+from instance_segmentation.inference.shapes import is_fixed
 from instance_segmentation.inference.speeds import lighten, refusal
 from instance_segmentation.ir.core import core
 from instance_segmentation.ir.info import entries_of, info_of, read_graph
@@ -15,7 +16,6 @@ from instance_segmentation.ir.metadata import is_background
 from instance_segmentation.ir.onnx_session import open_onnx
 from instance_segmentation.ir.preprocessing import (
     image_layout,
-    is_fixed,
     name_ports,
     parse_layout,
     shape_of,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from instance_segmentation.ir.preprocessing import is_fixed
+from instance_segmentation.inference.shapes import is_fixed
 
 
 @dataclass(frozen=True)

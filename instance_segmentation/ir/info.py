@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.inference.shapes import is_fixed
 from instance_segmentation.ir import metadata
 from instance_segmentation.ir.core import core
-from instance_segmentation.ir.preprocessing import is_fixed, shape_of, size_of
+from instance_segmentation.ir.preprocessing import shape_of, size_of
 
 OWN_KEY = "instseg_export"  # one JSON text; other clients ignore it
 ONNX_PREFIX = "model_info "  # Model API looks for `model_info KEY` in an ONNX file's metadata

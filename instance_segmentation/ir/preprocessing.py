@@ -3,6 +3,7 @@
 import re
 
 from instance_segmentation.errors import WeightsError
+from instance_segmentation.inference.shapes import is_fixed
 
 
 def parse_layout(text, names):
@@ -79,11 +80,6 @@ def image_layout(shape, layout, flag):
         raise WeightsError(f"--layout {flag}: the model's image is {shown}, which is {guess}; leave the flag out, or give "
                            f"{guess}")
     raise WeightsError(f"the model's image is {shown}, but only images of 3 channels can be given, [1, 3, H, W] or [1, H, W, 3]")
-
-
-def is_fixed(length):
-    """Whether a dimension's length is known: other values are names, None or -1."""
-    return isinstance(length, int) and length > 0
 
 
 def taking_bgr_pixels(model, name, layout=None, mean=(), scale=()):

@@ -93,7 +93,7 @@ def test_mean_pixel_of_an_onnx_model(tmp_path):
 
 def test_a_layout_that_the_image_cannot_have(tmp_path):
     path = model_of(tmp_path)
-    with pytest.raises(WeightsError, match=r"--layout \[NHWC\]: the model's image is \[1, 3, 64, 96\], which is NCHW; leave the "):
+    with pytest.raises(WeightsError, match=r"--layout \[NHWC\]: the model's image is \[1, 3, 64, 96\], which is NCHW; leave"):
         load_exported(path, LoadOptions(layout="[NHWC]"))
     with pytest.raises(WeightsError, match=r"--layout \[NC\]: expected NCHW or NHWC for the image"):
         load_exported(path, LoadOptions(layout="[NC]"))
