@@ -142,7 +142,18 @@ def read_graph(path):
 
 
 def entries_of(model):
-    """The `model_info` entries of an ov.Model, also of one read from an .onnx file: key → text; empty when it has none."""
+    """The `model_info` entries of an ov.Model, also of one read from an .onnx file: key → text; empty when it has none.
+
+    Raises:
+        WeightsError: They hold what is no text.
+    """
+    try:
+        return _entries(model)
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{metadata.NO_TEXT} ({error.reason}); export the model again") from error
+
+
+def _entries(model):
     for path, prefix in (["model_info"], ""), (["framework"], ONNX_PREFIX):
         found = model.get_rt_info(path).value if model.has_rt_info(path) else {}
         if isinstance(found, dict) and any(key.startswith(prefix) for key in found):

@@ -9,6 +9,7 @@ from instance_segmentation.json_files import JsonError, parse_json
 BACKGROUND = ("background", "__background__", "_background_", "bg", "bkgr")
 EMPTY = "_empty_lbl"  # otx_empty_lbl, getitune_empty_lbl
 RESIZE_TYPES = ("standard", "fit_to_window", "fit_to_window_letterbox", "crop")
+NO_TEXT = "the model's metadata holds what is no UTF-8 text"
 TRUE = ("TRUE", "YES", "1")
 LONGEST_SIDE = 1 << 15  # of an image, in pixels
 
@@ -40,7 +41,7 @@ def json_object(text, key, path):
 
 def is_number(value, low=-math.inf, high=math.inf):
     """Whether this is a finite number from `low` to `high`."""
-    return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
+    return type(value) in (int, float) and -math.inf < value < math.inf and low <= value <= high
 
 
 def number(entries, key, path, low=0.0, high=1.0):
@@ -161,7 +162,7 @@ def _is_share(value):
 
 
 def _is_amount(value):
-    return type(value) in (int, float) and not value < 0  # NaN is "unknown"
+    return value != value or is_number(value, 0, 1e12)  # NaN is "unknown"
 
 
 def _is_text(value):

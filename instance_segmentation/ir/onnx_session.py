@@ -6,6 +6,7 @@ import numpy as np
 
 from instance_segmentation.errors import MissingExtraError, WeightsError
 from instance_segmentation.ir.info import ONNX_PREFIX, info_of
+from instance_segmentation.ir.metadata import NO_TEXT
 from instance_segmentation.ir.preprocessing import size_of
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
@@ -98,5 +99,8 @@ def open_onnx(path):
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     run = OnnxSession(str(path))
-    metadata = run.session.get_modelmeta().custom_metadata_map
+    try:
+        metadata = run.session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{path}: {NO_TEXT} ({error.reason}); export the model again") from error
     return run, {key[len(ONNX_PREFIX):]: text for key, text in metadata.items() if key.startswith(ONNX_PREFIX)}
