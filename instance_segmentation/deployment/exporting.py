@@ -245,6 +245,11 @@ def _tell(result, work, fp16):
     info = result.info
     say("Exported", f"{result.path} and model.bin, {'FP16' if fp16 else 'FP32'} weights, {result.size_mb:.1f} MB")
     say("Checked", result.parity.summary())
+    say("", "That is in float32, as instseg computes. Other clients leave the precision to OpenVINO: on processors with BF16 "
+        "their scores differ by some hundredths")
+    if not result.golden:
+        say("", "Nothing was found in the samples, so there are none to test the model with on other machines (check-ir "
+            "--selftest): give images in which it finds something, or train longer")
     if not result.parity.real_images:
         say("", "Only noise was used: no images were given. Give your validation images to check on what matters: "
             "--test-ann-files and --test-data-roots")
@@ -263,6 +268,7 @@ def _tell_how_to_run(result, work):
     say("Run it", "")
     order = "" if info.channel_order == "BGR" else "[..., ::-1]"
     cannot = {"Model API"} if result.contract.model_type != "MaskRCNN" else set()
+    cannot |= {"OMZ demo"} if info.channel_order == "RGB" else set()  # it feeds what OpenCV reads, BGR
     cannot |= {"OpenVINO", "OMZ demo"} if info.resize_type != "standard" else set()  # they would stretch the image
     cannot |= {"OpenVINO", "Model API"} if result.contract.inputs else set()  # one input is sent; height and width are swapped
     for title, command in (

@@ -65,7 +65,7 @@ class Detector:
         inputs, placement = self.prepare(image_bgr)
         try:
             outputs = self.run(inputs)
-        except RuntimeError as error:  # OpenVINO's, for example for a graph whose shapes do not fit together
+        except (RuntimeError, UnicodeDecodeError) as error:  # OpenVINO's, of shapes that do not fit
             raise WeightsError(f"the model cannot be run: {str(error).strip().splitlines()[-1]}; export it again") from error
         return replace(self.read(outputs, placement, image_bgr.shape[:2]), image_bgr=image_bgr, source=name)
 

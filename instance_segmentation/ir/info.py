@@ -136,7 +136,7 @@ def read_graph(path):
     file = path if path.suffix == ".onnx" else ir_files(path)[0]
     try:
         return core().read_model(file)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter for a message that quotes a damaged name
         raise WeightsError(f"{file}: not a readable OpenVINO model ({str(error).strip().splitlines()[-1]}); export it again"
                            ) from error
 

@@ -31,7 +31,7 @@ def compile_ir(model, device="CPU", options=None):
     planned = planned_properties(model, options["PERFORMANCE_HINT"]) if device == "CPU" else {}
     try:
         return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32", **planned, **options})
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter for a message that quotes a damaged name
         raise WeightsError(f"OpenVINO device {device}: cannot run this model: {str(error).strip().splitlines()[-1]}\n"
                            f"Devices of this machine: {', '.join(core().available_devices)}") from error
 

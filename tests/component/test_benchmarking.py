@@ -52,3 +52,17 @@ def test_models_of_different_size_are_not_compared(exported, tmp_path):
     other = write_ir(speaking_network(["a", "b"], (64, 64)), tmp_path / "other", origin=dict(precision="FP32")).path
     with pytest.raises(WeightsError, match=r"64×96.*64×64.*--input-size"):
         benchmark([exported, other])
+
+
+@pytest.mark.parametrize(("flags", "expected"), [
+    ({}, (96, 128)), (dict(fit_window=(800, 1333)), (800, 1344)), (dict(fit_max=(480, 640)), (480, 480)),
+    (dict(size=(128, 160)), (128, 160)),
+])
+def test_operations_are_those_of_the_size_that_ran(tmp_path, flags, expected):
+    import cv2
+
+    from instance_segmentation.deployment.benchmarking import size_that_ran
+    from instance_segmentation.inference.exported import LoadOptions
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((320, 320, 3), np.uint8))
+    network = speaking_network(("a", "b"), (96, 128))
+    assert size_that_ran(network, LoadOptions.of_flags(**flags), str(tmp_path / "a.png"), "best.pth") == expected

@@ -89,3 +89,41 @@ def test_pictures_show_what_reaches_the_models_own_scores(network, thresholds, c
     api.evaluate(None, load_weights=xml, test_ann_files=[tmp_path / "a.json"], test_data_roots=[tmp_path], num_workers=0,
                  save_output_to=tmp_path / "pictures")
     assert len(set(drawn[0].names())) == classes_drawn and (tmp_path / "pictures/a.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("kind", "pad", "size_hw", "can_resize", "left_to_the_model"), [
+    ("standard", 0, (96, 128), True, False), ("standard", 114, (96, 128), True, True),
+    ("fit_to_window", 114, (96, 128), True, True),
+    ("standard", 0, (100, 128), True, True), ("standard", 0, (96, 128), False, False),
+], ids=["the same", "another grey", "another resize", "no multiple of 32", "a checkpoint"])
+def test_the_pipeline_resizes_only_as_the_model_wants_it(config_480, kind, pad, size_hw, can_resize, left_to_the_model):
+    from types import SimpleNamespace
+
+    from instance_segmentation.engine.evaluation import fit_pipeline
+    fit_pipeline(config_480, SimpleNamespace(input_size=size_hw, resize_type=kind, pad_value=pad, can_resize=can_resize))
+    steps = [step.type for step in config_480.test_dataloader.dataset.pipeline]
+    assert ("Resize" in steps) != left_to_the_model
+
+
+def test_a_checkpoint_of_another_resize_is_refused(config_480):
+    from types import SimpleNamespace
+
+    from instance_segmentation.engine.evaluation import fit_pipeline
+    from instance_segmentation.errors import TemplateError
+    with pytest.raises(TemplateError, match="resize_type 'standard', but these weights were trained by 'fit_to_window'"):
+        fit_pipeline(config_480, SimpleNamespace(input_size=(96, 128), resize_type="fit_to_window", pad_value=114))
+
+
+def test_whole_images_are_resized_as_the_model_says(tmp_path):
+    """An object at (24, 16) … (72, 48) of an input of 64×96, of which an image of 128×128 covers the left 64×64."""
+    from mmdet.structures import DetDataSample
+
+    from instance_segmentation.ir.detector import ExportedDetector
+    from tests.unit import tiny_models
+    model = ExportedDetector(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=dict(
+        labels="bg cat dog", resize_type="fit_to_window", mean_values="55 55 55")))
+    white = torch.full((1, 3, 128, 128), 255, dtype=torch.uint8)
+    (sample,) = model(white, [DetDataSample(metainfo=dict(ori_shape=(128, 128)))])
+    np.testing.assert_allclose(sample.pred_instances.bboxes, [[48, 32, 128, 96]])
+    seen = (64 * 64 * 200 - 64 * 32 * 55) / (64 * 96)  # beside the image it is black
+    assert sample.pred_instances.scores.numpy() == pytest.approx([0.9 * seen / 255], rel=1e-3)

@@ -15,7 +15,6 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from instance_segmentation.cli import main
-from instance_segmentation.errors import InstSegError, WeightsError
 from instance_segmentation.inference.exported import LoadOptions, load_exported
 from tests.unit import tiny_models
 
@@ -37,7 +36,8 @@ VALUES = (None, True, -1, 0, 0.5, 2, 1e308, float("nan"), float("inf"), 10**400,
           "1e999", [], [[]], {}, [1, 2, 3, 4], [None] * 3, dict(CACHE_DIR="/tmp/harm"),
           dict(LATENCY=dict(CACHE_DIR="cache", NUM_STREAMS=10**9)), "x" * 100_000)
 TEXTS = ("", " ", "nan", "inf", "-1", "1e999", "0 0 0", "1 2", "a b c", "true", "YES", "{", "[]", "{}", "null", "[" * 5000,
-         "fit_max", "fit_to_window", "crop", "YOLO", "DETRInstSeg", "percentile", "9" * 5000, "\u001b]0;x\u0007", "cat " * 50_000, "../../x")
+         "fit_max", "fit_to_window", "crop", "YOLO", "DETRInstSeg", "percentile",
+         "9" * 5000, "\u001b]0;x\u0007", "cat " * 50_000, "../../x")
 OPTIONS = (dict(), dict(labels=("cat", "dog")), dict(labels=("cat", "dog", "cow"), threshold=0.0), dict(layout="[NHWC]"),
            dict(resize="fit_to_window"), dict(resize="fit_max", limits=(64, 96)), dict(mean=(1.0, 2.0, 3.0), labels=("a", "b")),
            dict(precision="bf16"), dict(speed="fast"))
@@ -183,7 +183,8 @@ def onnx_originals(folder):
             for number, option in enumerate(options)]
 
 
-PLACES = ("weights.bin", "../weights.bin", "/etc/passwd", "sub/../../x", "", ".", "/dev/zero", "a\0b", "é", "model.onnx", "x" * 5000)
+PLACES = ("weights.bin", "../weights.bin", "/etc/passwd", "sub/../../x", "", ".", "/dev/zero", "a\0b",
+          "é", "model.onnx", "x" * 5000)
 
 
 def hostile_onnx(seed, folder):
@@ -215,28 +216,6 @@ def hostile_onnx(seed, folder):
     use(folder / "model.onnx", chance)
 
 
-def hostile_to_eval(seed, folder):
-    """What eval.py loads: every mutation above, in the model that the test loop runs."""
-    import torch
-    from mmdet.structures import DetDataSample
-
-    from instance_segmentation.engine import register
-    register("Testing")
-    from instance_segmentation.ir.detector import ExportedDetector
-    chance = random.Random(seed)
-    with contextlib.suppress(InstSegError):
-        chance.choice([hostile_metadata, hostile_xml, hostile_weights, hostile_onnx])(seed, folder)
-    path = next(file for name in ("model.onnx", "model.xml") if (file := folder / name).exists())
-    sample = DetDataSample(metainfo=dict(ori_shape=(128, 192), img_id=1))
-    if chance.random() < 0.5:
-        sample.set_metainfo(dict(scale_factor=(0.5, 0.5)))
-    model = ExportedDetector(path)
-    if "scale_factor" in sample.metainfo and model.input_size != (64, 96):
-        raise WeightsError("the pipeline resizes to the model's own size")
-    model.forward(torch.full((1, 3, 64, 96) if "scale_factor" in sample.metainfo else (1, 3, 128, 192), 255, dtype=torch.uint8),
-                  [sample])
-
-
 def test_metadata(tmp_path):
     run(hostile_metadata, 2000, tmp_path).assert_clean()
 
@@ -254,4 +233,5 @@ def test_onnx(tmp_path):
 
 
 def test_eval(tmp_path):
+    from .fuzz_ir_eval import hostile_to_eval  # here, for it loads torch
     run(hostile_to_eval, 2000, tmp_path).assert_clean()
