@@ -102,7 +102,7 @@ def load_exported(path, options=None):
         options: LoadOptions.
 
     Raises:
-        WeightsError: It cannot be read or is of no known kind, or its classes have no names.
+        WeightsError: It cannot be read or is of no known kind, or its classes have no names; or an option does not fit it.
     """
     options, path = options or LoadOptions(), Path(path)
     if path.suffix == ".onnx":
@@ -188,6 +188,8 @@ def assemble(run, contract, outputs, info, size_hw, options, path):
     if mode not in MODES:
         raise WeightsError(f"{path}: resize_type '{mode}' is unknown; expected one of {', '.join(MODES)}")
     size_hw = _input_size(size_hw, mode, options.limits, path)
+    if options.threshold is not None and not 0 <= options.threshold <= 1:  # NaN neither: nothing would be found, without a word
+        raise WeightsError(f"the score threshold is {options.threshold:g}, expected a number from 0 to 1")
     threshold, origin = default_threshold(info) if options.threshold is None else (options.threshold, "as given")
     resize = Resize(mode, size_hw, options.limits, GREY if options.limits else info.pad_value)
     return Detector(run, contract, names, tuple(classes), resize, options.rgb or info.channel_order == "RGB", threshold,

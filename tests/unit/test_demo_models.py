@@ -138,3 +138,9 @@ def test_batch_of_several_images(tmp_path):
 def test_not_a_model(tmp_path):
     with pytest.raises(WeightsError, match="weights.zip: expected a model ending in"):
         load_exported(tmp_path / "weights.zip")
+
+
+@pytest.mark.parametrize("threshold", [1.5, 30, -0.1, float("nan")])
+def test_a_threshold_that_nothing_reaches(tmp_path, threshold):
+    with pytest.raises(WeightsError, match="the score threshold is .*, expected a number from 0 to 1"):
+        load_exported(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=NAMES), LoadOptions(threshold=threshold))

@@ -98,3 +98,17 @@ def test_what_is_no_exported_model(tmp_path, capsys, name, message):
     (tmp_path / name).touch()
     assert main.main(["check-ir", str(tmp_path / name)]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("order", ["BGR", "RGB"])
+def test_export_names_the_programs_that_feed_the_right_pixels(capsys, order):
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from instance_segmentation.deployment.exporting import _tell_how_to_run
+    from instance_segmentation.inference.contracts import MASK_RCNN
+    from instance_segmentation.ir.info import IrInfo
+    result = SimpleNamespace(info=IrInfo(("cat",), (64, 96), channel_order=order), path=Path("out/model.xml"), contract=MASK_RCNN)
+    _tell_how_to_run(result, SimpleNamespace(path=Path("work")))
+    out = capsys.readouterr().out
+    assert ("OMZ demo" in out) == (order == "BGR") and ("[..., ::-1]" in out) == (order == "RGB")
