@@ -68,10 +68,14 @@ def _watch(case, seed, end, folder, report):
         log.seek(0, os.SEEK_END)
         worker = subprocess.Popen(command, cwd=REPO, stdout=subprocess.DEVNULL, stderr=errors,
                                   env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)})
-        process, base, peak, started = psutil.Process(worker.pid), None, 0, None
+        process, base, peak, started, rest = psutil.Process(worker.pid), None, 0, None, ""
         while True:
             ended = worker.poll() is not None
             for line in log:
+                line, rest = rest + line, ""
+                if not line.endswith("\n"):  # half a line, of a long message that is being written
+                    rest = line
+                    continue
                 record = json.loads(line)
                 if record["kind"] == "start":
                     seed, started = record["seed"], time.monotonic()
