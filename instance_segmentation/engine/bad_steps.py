@@ -74,6 +74,7 @@ def go_back(runner, bad, most):
     place = f"step {runner.iter + 1}"
     runner._resume = runner._has_loaded = True  # hooks take their state from the file, too; nothing is new in it
     runner.resume(str(Path(runner.work_dir) / "latest.pth"))
+    runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)  # updates come where they came
     halvings, group = runner.message_hub.runtime_info.get("halvings", 0), runner.optim_wrapper.param_groups[0]
     images = ", ".join(dict.fromkeys(", ".join(chain(*all_gather_object(bad.images))).split(", ")))  # a mixed image is several
     if halvings >= most:

@@ -48,14 +48,11 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
     if precision == "auto":
         precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if channels_last:
-        model.to(memory_format=torch.channels_last)
+        keep_channels_together(model)
         replace_forward(model, "extract_feat", keep_channels_last)
     if sparse_roi_align and device == "cpu":
         for extractor in _instances(model, SingleRoIExtractor):
             extractor.roi_layers = nn.ModuleList(map(as_sparse, extractor.roi_layers))
-    for layer in filter(is_from_mmcv, model.modules()):
-        layer.to(memory_format=torch.contiguous_format)
-        layer.register_forward_pre_hook(in_usual_order)
     if precision == "bfloat16":
         replace_forward(model, "extract_feat", functools.partial(in_bfloat16, device=device))
         for head in _instances(model, (BaseDenseHead, BBoxHead, FCNMaskHead)):
@@ -64,6 +61,15 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
             if is_from_mmcv(layer) or device == "cpu" and lacks_bfloat16_kernel(layer):
                 replace_forward(layer, "forward", functools.partial(in_float32, device=device))
     return precision
+
+
+def keep_channels_together(model):
+    """Keep the channels of a pixel together in a model's weights, in place, except where mmcv's compiled code reads them."""
+    model.to(memory_format=torch.channels_last)
+    for layer in filter(is_from_mmcv, model.modules()):
+        layer.to(memory_format=torch.contiguous_format)
+        if in_usual_order not in layer._forward_pre_hooks.values():
+            layer.register_forward_pre_hook(in_usual_order)
 
 
 def multiplies_bfloat16(device):

@@ -1,11 +1,13 @@
 """Several processes that train one network and stay bit-equal: weights, running statistics, gradients and the losses they see."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import MODEL_WRAPPERS
+
+from instance_segmentation.engine.fast_steps import keep_channels_together
 
 
 @MODEL_WRAPPERS.register_module()
@@ -17,8 +19,12 @@ class EqualReplicas(MMDistributedDataParallel):
     """
 
     def __init__(self, module, **options):
-        # FastSteps wants this layout; changed later, DistributedDataParallel would mix up the elements of gradients
-        super().__init__(module=module.to(memory_format=torch.channels_last), **options)
+        if next(module.parameters()).device.type == "cpu":
+            module = revert_sync_batchnorm(module)  # mmdet's RTMDet makes it for several processes; CPUs have none
+        # DistributedDataParallel looks once, here, at which weights need a gradient, and at their layout. Backbones freeze their
+        # first stages in `train` only, and FastSteps wants this layout: changed later, elements of gradients would be mixed up
+        keep_channels_together(module.train())
+        super().__init__(module=module, **options)
 
     def no_sync(self):
         """Average gradients that are accumulated (`--accumulate`) at every step: process 0 may save them in between."""
@@ -31,6 +37,20 @@ class EqualReplicas(MMDistributedDataParallel):
         values = torch.stack([value.detach().float() for value in losses.values()])
         all_reduce(values, "mean")
         return dict(zip(losses, values, strict=True))
+
+
+@contextmanager
+def alone():
+    """Inside, code that asks finds no other process and waits for none: losses of mmdet's heads are then of the own images.
+
+    For what the processes do at different times or not equally often, such as validating their shares of the images.
+    """
+    asked = torch.distributed.is_initialized
+    torch.distributed.is_initialized = bool  # False
+    try:
+        yield
+    finally:
+        torch.distributed.is_initialized = asked
 
 
 def any_process(flag):

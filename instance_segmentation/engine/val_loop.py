@@ -7,6 +7,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.registry import LOOPS
 from mmengine.runner import ValLoop
 
+from instance_segmentation.engine.replicas import alone
 from instance_segmentation.engine.seeding import VALIDATION, seed_everything
 
 
@@ -38,7 +39,8 @@ class ValLoopWithLoss(ValLoop):
         seed_everything(VALIDATION, idx * get_world_size() + get_rank())
         model = self.runner.network
         data = model.data_preprocessor(data_batch, False)
-        _, losses = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
+        with alone():  # RTMDet's loss would meet the other processes, of which some have fewer images
+            _, losses = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
         parts = {name: float(value) for name, value in losses.items() if name.startswith("loss_")}
         self.sums.update(parts | dict(val_loss=sum(parts.values()), batches=1))
 

@@ -4,7 +4,6 @@ A freshly initialised detector gives every anchor the same score (its signals fa
 is decided by rounding and nothing can be compared. Here the neck's inputs and every head are scaled to a stated spread.
 """
 
-import copy
 from pathlib import Path
 
 import cv2
@@ -46,25 +45,6 @@ def photo_like(size_hw, seed):
     image = sum(cv2.resize(random.normal(0, 110 / level, (2 ** level + 1, 2 ** level + 1, 3)), (width, height),
                            interpolation=cv2.INTER_CUBIC) for level in range(1, 7))
     return np.clip(image + 120 + random.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
-
-
-def check_gradients_without_objects(model, size_hw):
-    """A training step on an image without objects must reach every parameter of the model, which is left as it was."""
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-    from mmengine.structures import InstanceData
-    sample = DetDataSample(metainfo=dict(img_shape=size_hw, ori_shape=size_hw, scale_factor=(1.0, 1.0)))
-    sample.gt_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64),
-                                       masks=BitmapMasks([], *size_hw))
-    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
-    image, state = torch.from_numpy(photo_like(size_hw, 7)).permute(2, 0, 1), copy.deepcopy(model.state_dict())
-    data = model.train().data_preprocessor(dict(inputs=[image], data_samples=[sample]), training=True)
-    total, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
-    total.backward()
-    unseen = [name for name, weight in model.named_parameters() if weight.grad is None]
-    model.eval().zero_grad()
-    model.load_state_dict(state)
-    assert torch.isfinite(total) and not unseen
 
 
 def letterboxed(file, size_hw):

@@ -8,7 +8,6 @@ from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import ExportError, TemplateError
 from tests.component.speaking import (
-    check_gradients_without_objects,
     check_letterbox,
     letterboxed,
     photo_like,
@@ -157,11 +156,6 @@ def test_recipe_of_a_run(repo, tmp_path):
     assert not any(weight.requires_grad for weight in build_network(cfg, CLASSES).train().backbone.parameters())
     with pytest.raises(TemplateError, match="--frozen-stages: got 5, CSPNeXt has 4"):
         train_config(read_config(path), **run, frozen_stages=5)
-
-
-def test_every_layer_has_a_gradient_without_objects(network):
-    """Processes that train together wait for it."""
-    check_gradients_without_objects(network, SIZE)
 
 
 def test_other_limits_equal_an_export_with_other_settings(network, exported):
