@@ -9,6 +9,7 @@ from instance_segmentation.engine.augmentation import innermost
 from instance_segmentation.engine.iterations import set_iterations
 from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.engine.recipe import set_recipe
+from instance_segmentation.engine.schedule import set_schedule
 from instance_segmentation.errors import TemplateError
 
 # Steps of a pipeline that hold the input's (width, height), and where
@@ -67,6 +68,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     set_rate(cfg, learning_rate, usual_rate, usual_batch, processes)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         set_workers(loader, num_workers)
+        loader.worker_init_fn = dict(type="outlive_sigterm")
     innermost(cfg.train_dataloader.dataset).update(ann_file=str(train_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_dataloader.dataset.update(ann_file=str(val_polygons or val_json), metainfo=dict(classes=tuple(classes)))
     cfg.val_evaluator.ann_file = str(val_json)
@@ -177,24 +179,6 @@ def set_classes(cfg, classes):
     for node in dicts_in(cfg.model):
         if "num_classes" in node:
             node["num_classes"] = len(classes)
-
-
-def set_schedule(cfg, epochs, iterations):
-    """Stretch the learning-rate schedule over `epochs` of `iterations` steps; warm-up takes a tenth at most.
-
-    The average of the weights (`--ema`) looks back over a tenth of all steps, too.
-    """
-    cfg.train_cfg.max_epochs = epochs
-    for scheduler in cfg.param_scheduler:
-        if scheduler.get("by_epoch", True):
-            scheduler.update(end=epochs)
-            if "T_max" in scheduler:
-                scheduler.T_max = epochs
-        else:
-            scheduler.end = max(1, min(scheduler.end, epochs * iterations // 10))
-    for hook in cfg.custom_hooks:
-        if hook.type == "EMAHook":
-            hook.momentum = min(0.5, 10 / (epochs * iterations))
 
 
 def set_input_size(cfg, size_hw):

@@ -45,7 +45,7 @@ class KeepLatestAndBest(Hook):
         if interrupted:
             say("Saved", f"{Path(runner.work_dir) / 'latest.pth'}, after step {runner.iter + 1} of {runner.max_iters}; "
                          "continue with --resume-from auto")
-            raise KeyboardInterrupt
+            runner.end()
 
     def after_train_epoch(self, runner):
         """Save what the validation will look at."""
@@ -54,7 +54,7 @@ class KeepLatestAndBest(Hook):
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Do not make an interrupted run wait: latest.pth was saved before the validation, which is done again."""
         if runner.interrupted:
-            raise KeyboardInterrupt
+            runner.end()
 
     def after_val_epoch(self, runner, metrics=None):
         """Name the saved state best.pth when the metric is the highest so far; NaN (no ground truth) never is."""

@@ -6,7 +6,6 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from instance_segmentation.engine.bad_steps import BadStep, go_back
 from instance_segmentation.engine.seeding import STEP, seed_everything
-from instance_segmentation.report import say
 
 
 @LOOPS.register_module()
@@ -27,7 +26,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run(self):
         """Train and validate until the last epoch, or until a hook sets `stop_training`."""
         self.runner.call_hook("before_train")
-        self.check_position()
         while True:
             if self.validation_is_due():
                 self.runner.val_loop.run()
@@ -39,14 +37,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 go_back(self.runner, bad, self.max_rollbacks)
         self.runner.call_hook("after_train")
         return self.runner.model
-
-    def check_position(self):
-        """Begin the epoch anew when the checkpoint's place in it means nothing here: other data or another batch size."""
-        hub, steps = self.runner.message_hub, len(self.dataloader)
-        if hub.runtime_info.get("steps_per_epoch", steps) != steps:
-            self._iter = self._epoch * steps
-            say("Resume", "data or batch size differ from the checkpoint's: the epoch begins anew")
-        hub.update_info("steps_per_epoch", steps)
 
     def validation_is_due(self):
         """Whether an epoch is complete that has not been validated, by this process or by the one it continues."""

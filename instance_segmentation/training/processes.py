@@ -55,14 +55,16 @@ def launch(number, work_dir, options):
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         (Path(folder) / "call").write_bytes(pickle.dumps((work_dir, options, sys.orig_argv)))
         config = LaunchConfig(1, 1, number, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-                              max_restarts=0, shutdown_timeout=SHUTDOWN_S)
+                              max_restarts=0, shutdown_timeout=SHUTDOWN_S,
+                              signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
         try:
             elastic_launch(config, sys.executable)("-m", __name__, folder)
         except SignalException as ended:
             raise KeyboardInterrupt if ended.sigval == signal.SIGINT else SystemExit(128 + ended.sigval) from None
         except ChildFailedError as failed:
-            if failed.get_first_failure()[1].exitcode == 130:
-                raise KeyboardInterrupt from None
+            code = failed.get_first_failure()[1].exitcode
+            if code > 128:  # a signal reached the processes, not this one; they have saved
+                raise KeyboardInterrupt if code == 130 else SystemExit(code) from None
             raise _cause(Path(folder), failed, number) from None
         return pickle.loads((Path(folder) / "result").read_bytes())
 

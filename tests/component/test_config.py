@@ -6,11 +6,11 @@ from instance_segmentation.engine.config import (
     innermost,
     set_classes,
     set_input_size,
-    set_schedule,
     train_config,
     train_scales,
 )
 from instance_segmentation.engine.overrides import apply_overrides
+from instance_segmentation.engine.schedule import set_schedule
 from instance_segmentation.errors import TemplateError
 
 pytestmark = pytest.mark.component

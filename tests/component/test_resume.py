@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -81,17 +82,21 @@ def assert_same(output, expected):
         assert all(torch.equal(ours["optimizer"]["state"][key][name], value) for name, value in moments.items())
 
 
-def interrupt(work, data, output, log, number, lines, more=()):
+def interrupt(work, data, output, log, number, lines, more=(), whole_group=False):
     """Train in another process, which saves after every step, until so many lines are logged; then send it a signal.
 
-    Returns its exit code.
+    Returns its exit code. With `whole_group` the signal goes to its loader's processes, too.
     """
     command = [sys.executable, "-m", "instance_segmentation", "train", work, *flags(data, output), *more]
     one_thread = dict(os.environ, OMP_NUM_THREADS="1")
-    with open(log, "w") as text, subprocess.Popen(list(map(str, command)), stdout=text, stderr=text, env=one_thread) as process:
+    with open(log, "w") as text, subprocess.Popen(list(map(str, command)), stdout=text, stderr=text, env=one_thread,
+                                                 start_new_session=whole_group) as process:
         while process.poll() is None and (not (output / "scalars.json").is_file() or len(scalars(output)) < lines):
             time.sleep(0.05)
-        process.send_signal(number)
+        if whole_group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         return process.wait(timeout=120)
 
 
@@ -107,6 +112,16 @@ def test_interrupted_and_killed_it_ends_like_an_uninterrupted_run(work, sample_d
     assert_same(output, uninterrupted)
     flags = read_lock(output)["flags"]
     assert flags["seed"] == 3 and "resume_from" not in flags
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+def test_a_cluster_that_wants_its_machine_back_lets_the_step_be_saved(work, sample_data, tmp_path, number):
+    """The signal goes to the loader's processes, too; exit code 128 + its number."""
+    output, log = tmp_path / "o", tmp_path / "log.txt"
+    assert interrupt(work, sample_data, output, log, number, 1, whole_group=True) == 128 + number, log.read_text()
+    assert f"{number.name}" in log.read_text() and "--resume-from auto" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert 0 < state(output)["meta"]["iter"] < STEPS
 
 
 def test_a_replay_ends_with_the_same_weights(work, uninterrupted, tmp_path, capsys):
@@ -136,6 +151,20 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(work, sample_data, tmp_path,
         train(work, **options(sample_data, epochs=1, batch_size=4), save_checkpoints_to=tmp_path)
     assert (state(tmp_path)["meta"]["epoch"], state(tmp_path)["meta"]["iter"]) == (1, 2)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_finished_run_goes_on_longer_and_with_another_batch(work, sample_data, tmp_path, capsys):
+    """Steps of its last epoch are a multiple of the log's interval, and mmengine estimates the remaining time from them."""
+    plain = dict(ema=False, accumulate=None, augment="light", balance_classes=False)
+    train(work, **options(sample_data, epochs=1, **plain), save_checkpoints_to=tmp_path)
+    train(work, **options(sample_data, epochs=4, batch_size=4, seed=None, **plain), save_checkpoints_to=tmp_path, resume_from="auto")
+    said = capsys.readouterr().out
+    assert "an epoch has 2 steps now, it had 4" in said and "the schedule is now that of 4 epochs" in said
+    rates = [(line["step"], float(line["lr"])) for line in scalars(tmp_path) if "lr" in line]
+    assert [step for step, _ in rates] == ["0", "1", "2", "2", "3", "4", "5", "6", "7", "8"]  # two of its four steps are one now
+    base = max(rate for _, rate in rates)
+    assert rates[4][1] == pytest.approx(base * (0.01 + 0.99 * (1 + math.cos(math.pi * 2 / 8)) / 2), rel=0.05)
+    assert [line["step"] for line in scalars(tmp_path) if "segm/AP" in line] == ["1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("changes, message", [
