@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from instance_segmentation.engine.free_memory import free_memory
 from instance_segmentation.errors import TrainingError
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -63,18 +64,6 @@ def extrapolate(peaks, usable):
     return max(1, int(1 + (usable - peaks[sizes[0]]) / image)), image
 
 
-def free_memory():
-    """Bytes that programs may still take: the machine's, or the container's where those are fewer."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free, group = 1024 * int(lines["MemAvailable"].split()[0]), Path("/sys/fs/cgroup")
-    limit = (group / "memory.max").read_text().strip() if (group / "memory.max").is_file() else "max"
-    if limit == "max":
-        return free
-    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    used = int((group / "memory.current").read_text()) - int(stat["inactive_file"])  # a cache that the kernel gives up
-    return min(free, int(limit) - used)
-
-
 def main(config):
     """Try one batch size after the other until one does not fit."""
     from instance_segmentation.engine import register
@@ -101,6 +90,7 @@ def trial(cfg, device):
     from mmengine.optim import build_optim_wrapper
 
     from instance_segmentation.engine.augmentation import innermost
+    from instance_segmentation.engine.fast_steps import hasten
     source = innermost(cfg.train_dataloader.dataset)
     if source.pipeline[-1].type != "PackDetInputs":  # several images would meet now, which takes hardly more memory
         source.pipeline.append(dict(type="PackDetInputs"))
@@ -108,6 +98,9 @@ def trial(cfg, device):
         if "scales" in transform:
             transform.scales = [max(transform.scales, key=lambda size: size[0] * size[1])]
     dataset, model = DATASETS.build(source), MODELS.build(cfg.model).to(device).train()
+    for hook in cfg.custom_hooks:
+        if hook.type == "FastSteps":  # half the numbers' size, half the activations' memory
+            hasten(model, device, **{name: value for name, value in hook.items() if name not in ("type", "priority")})
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     fullest = dataset[max(range(len(dataset)), key=lambda index: len(dataset.get_data_info(index)["instances"]))]
     return lambda batch: model.train_step(pseudo_collate([copy.deepcopy(fullest) for _ in range(batch)]), optimizer)

@@ -33,7 +33,7 @@ class TestedDetector(BaseModel):
         if mode != "predict":
             raise NotImplementedError(f"an evaluated model can only predict, not '{mode}'")
         for image, sample in zip(inputs, data_samples, strict=True):
-            found = self.detector(np.ascontiguousarray(image.permute(1, 2, 0).numpy().astype(np.uint8)))
+            found = self.detector(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy().astype(np.uint8)))
             sample.pred_instances = as_instances(found)
         return data_samples
 

@@ -1,20 +1,31 @@
 """One training in several processes: start them here or be started by torchrun or srun, and let the first one speak for all."""
 
 import ctypes
+import itertools
 import logging
 import os
 import pickle
 import signal
 import sys
 import tempfile
+import time
+import traceback
 import uuid
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 from instance_segmentation.errors import InstSegError, MissingExtraError, TrainingError
+from instance_segmentation.training.devices import MEETING, check_own_gpu
+from instance_segmentation.training.slurm import torch_variables
 
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SHUTDOWN_S = 600  # Ctrl-C: for the step that is being taken, and for saving it
+SCORING = timedelta(minutes=30)  # the longest wait within training: for the first process, which scores all detections
+LOOK_S = 0.1  # between two looks at whether the first process is ready
+LEAVING_S = 20  # for the other processes to read what the first one has made
+_shared = SimpleNamespace(store=None, numbers=itertools.count())  # torch's store of this training, names of what lies in it
 
 
 def launcher():
@@ -81,30 +92,22 @@ def _cause(folder, failed, number):
 
 
 @contextmanager
-def joined():
+def joined(gpu_num=1):
     """Meet the other processes of this training, if there are any; of these, only the first one prints from here on.
 
+    Args:
+        gpu_num: 0 when the CPU shall train.
+
     Raises:
-        TrainingError: There are more processes than GPUs here, or srun started processes without GPUs.
+        TrainingError: Two processes would share a GPU, or srun started processes without GPUs.
     """
     if launcher() == "none":
         yield
         return
     import torch
-    from mmengine.dist import get_rank, init_dist
     os.environ.setdefault("MKL_NUM_THREADS", os.environ.setdefault("OMP_NUM_THREADS", "1"))
-    gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if gpus:
-        if here > gpus:
-            raise TrainingError(f"{here} processes were started here, but there are {gpus} GPUs; start one for each, or "
-                                "pass --gpu-num 0")
-        init_dist(launcher(), backend="nccl")
-    elif launcher() == "slurm":
-        raise TrainingError("srun started several processes, and there is no GPU; on CPUs start torchrun with srun, one per "
-                            "machine, and --gpu-num 0")
-    else:
-        torch.distributed.init_process_group("gloo")
-    if get_rank():
+    rank = _meet(0 if gpu_num == 0 else torch.cuda.device_count(), gpu_num)
+    if rank:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
     try:
         yield
@@ -112,20 +115,84 @@ def joined():
         torch.distributed.destroy_process_group()
 
 
+def _meet(gpus, asked):
+    """Join torch's default process group, each process on a GPU of its own, or all on CPUs; returns the rank."""
+    import torch
+    srun = launcher() == "slurm"
+    if srun:
+        os.environ.update(torch_variables(os.environ))
+    here, alone = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), srun and gpus == 1  # each task may see no other GPU than its own
+    if srun and asked and not gpus:
+        raise TrainingError("srun started several processes, and there is no GPU; ask for them (--gpus-per-task 1), or pass "
+                            "--gpu-num 0 to train on CPUs")
+    if gpus and here > gpus and not alone:
+        raise TrainingError(f"{here} processes were started here, but there are {gpus} GPUs; start one for each, or pass "
+                            "--gpu-num 0")
+    store, rank, world_size = next(torch.distributed.rendezvous("env://", timeout=MEETING))
+    if gpus:
+        os.environ["LOCAL_RANK"] = str(int(os.environ["LOCAL_RANK"]) % gpus)  # mmengine puts the network there
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        check_own_gpu(store, rank, world_size)
+    torch.distributed.init_process_group("nccl" if gpus else "gloo", store=store, rank=rank, world_size=world_size,
+                                         timeout=SCORING)
+    _shared.store = store
+    return rank
+
+
+class FirstFailed(SystemExit):
+    """The first process failed and has said why, or its `error` does; this one ends without a word."""
+
+    def __init__(self, error=None):
+        super().__init__(1)
+        self.error = error
+
+
 def from_first(make):
-    """Call `make` in the first process and give what it returns to all; where it fails, the others end without a word."""
-    from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+    """Call `make` in the first process and give what it returns to all; where it fails, the others end without a word.
+
+    The others look into torch's store now and then. No collective operation is under way meanwhile, whose timeout would end a
+    training whose first process reads and checks a large data set.
+
+    Raises:
+        FirstFailed: In the others.
+    """
+    from mmengine.dist import get_rank, get_world_size, is_distributed
     if not is_distributed():
         return make()
-    box = [None, True]
+    key = f"first/{next(_shared.numbers)}"
+    if get_rank():
+        return _wait_for_first(_shared.store, key, get_rank())
+    made, error, failed = None, None, True
     try:
-        if is_main_process():
-            box = [make(), False]
+        made, failed = make(), False
+    except InstSegError as raised:
+        error = raised
+        raise
+    except Exception:  # said before the others end: they are seen to, and then this process is ended too
+        traceback.print_exc()
+        raise FirstFailed from None
     finally:
-        broadcast_object_list(box)
-    if box[1]:
-        raise SystemExit(1)
-    return box[0]
+        _shared.store.set(key, pickle.dumps((made, error, failed)))
+        readers = [f"{key}/{rank}" for rank in range(1, get_world_size())]
+        end = time.monotonic() + LEAVING_S
+        while not _shared.store.check(readers) and time.monotonic() < end:  # where srun started us, the store dies with us
+            time.sleep(LOOK_S)
+    return made
+
+
+def _wait_for_first(store, key, rank):
+    """What the first process's `make` returned; waits without a limit, and Ctrl-C is heard."""
+    from torch.distributed import DistError
+    try:
+        while not store.check([key]):
+            time.sleep(LOOK_S)
+        made, error, failed = pickle.loads(store.get(key))
+        store.set(f"{key}/{rank}", "")
+    except DistError as gone:
+        raise FirstFailed from gone
+    if failed:
+        raise FirstFailed(error)
+    return made
 
 
 def end_with_parent():
@@ -144,6 +211,10 @@ def main(folder):
         result = train(work_dir, **options)
     except InstSegError as error:
         (folder / f"error_{rank}").write_bytes(pickle.dumps(error))
+        return 1
+    except FirstFailed as failed:  # it may be ended before it has written
+        if failed.error:
+            (folder / f"error_{rank}").write_bytes(pickle.dumps(failed.error))
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,7 +1,6 @@
 """Fine-tune a work dir's network on the user's data."""
 
 import errno
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -11,6 +10,7 @@ from instance_segmentation.errors import DiskFullError, TrainingError
 from instance_segmentation.records.run_lock import write_lock
 from instance_segmentation.report import say
 from instance_segmentation.templates.workdir import open_workdir
+from instance_segmentation.training.devices import chosen_device, say_missing_gpu
 from instance_segmentation.training.preparing import prepare
 from instance_segmentation.training.processes import from_first, joined, launch, launcher
 
@@ -51,23 +51,24 @@ def train(work_dir, *, gpu_num=None, nproc_per_node=None, report=None, **options
     if report:
         from instance_segmentation.records.html_report import check_report
         check_report(report)
-    work = open_workdir(work_dir)
+    work, asked = open_workdir(work_dir), gpu_num
     gpu_num = work.template.gpu_num if gpu_num is None else gpu_num
     number = count_processes(gpu_num, nproc_per_node)
-    if number > 1 and launcher() == "none":
-        result, first = launch(number, work_dir, options | dict(gpu_num=gpu_num)), True
-    else:
-        result, first = _train_here(work, options, gpu_num)
-    if report and first:
-        _write_report(work, result, options, report)
+    with chosen_device(gpu_num):
+        if number > 1 and launcher() == "none":
+            result, first = launch(number, work_dir, options | dict(gpu_num=gpu_num)), True
+        else:
+            result, first = _train_here(work, options, gpu_num, asked)
+        if report and first:
+            _write_report(work, result, options, report)
     return result
 
 
-def _train_here(work, options, gpu_num):
+def _train_here(work, options, gpu_num, asked):
     """Train as one process, or as one of several; returns the TrainResult and whether this is the first process."""
-    with joined():
+    with joined(gpu_num):
         from mmengine.dist import is_main_process
-        cfg, output = from_first(lambda: _prepare(work, options, gpu_num))
+        cfg, output = from_first(lambda: _prepare(work, options, gpu_num, asked))
         runner = _run(cfg)
         return from_first(lambda: _finish(runner, work, output)), is_main_process()
 
@@ -79,23 +80,24 @@ def _write_report(work, result, options, report):
              test_data_roots=options["val_data_roots"], report=report, **shared)
 
 
-def _prepare(work, options, gpu_num):
-    """As `prepare`, and write run.lock.yaml."""
+def _prepare(work, options, gpu_num, asked):
+    """As `prepare`, and write run.lock.yaml; `asked` is the number of GPUs that the user gave, if any."""
     from mmengine.dist import get_world_size
     cfg, output = prepare(work, **options)
+    if asked:
+        say_missing_gpu(asked)
     sharing = dict(nproc_per_node=get_world_size()) if gpu_num == 0 else {}
     write_lock(work, options | dict(gpu_num=gpu_num, **sharing), cfg)
     return cfg, output
 
 
 def count_processes(gpu_num, nproc_per_node=None):
-    """How many processes `train` starts; hides the GPUs when they are not wanted, which must happen before CUDA starts.
+    """How many processes `train` starts.
 
     Raises:
         TrainingError: The numbers contradict each other.
     """
     if gpu_num == 0:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return nproc_per_node or 1
     if nproc_per_node not in (None, gpu_num):
         raise TrainingError(f"--nproc-per-node {nproc_per_node} is for the CPU (--gpu-num 0); each of --gpu-num {gpu_num} GPUs "
