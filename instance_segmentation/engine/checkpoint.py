@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from instance_segmentation.engine.checkpoint_parts import check_archive, check_meta, check_tensors
 from instance_segmentation.engine.class_transfer import carry_over, same_classes
 from instance_segmentation.engine.legacy import modern_key
 from instance_segmentation.errors import WeightsError
@@ -35,16 +36,19 @@ def read_checkpoint(path, trust=False):
     content = read_torch_file(path, trust)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected a dict of tensors or a dict with 'state_dict', got {type(content).__name__}")
-    state = content.get("state_dict", content)
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: expected tensors under 'state_dict', found none or other things")
+    state, around = (content["state_dict"], content) if "state_dict" in content else (content, {})
+    try:
+        check_tensors(state)
+        meta = check_meta(around.get("meta"))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    meta = content.get("meta") if "state_dict" in content else None
-    return {**(content if "state_dict" in content else {}), "state_dict": state, "meta": meta or {}}
+    return {**around, "state_dict": state, "meta": meta}
 
 
 def read_torch_file(path, trust=False):
     """What torch.save wrote, tensors on the CPU; arguments and errors are those of `read_checkpoint`."""
+    check_archive(path)
     try:
         with torch.serialization.safe_globals(_harmless_classes()):
             return torch.load(path, map_location="cpu", weights_only=not trust)
@@ -52,7 +56,7 @@ def read_torch_file(path, trust=False):
         raise WeightsError(
             f"{path}: refused, because reading it could run code: {_what_it_asks_for(error)}\n"
             "If you trust whoever made this file, pass --trust-checkpoint.") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file makes the parts of a pickle fail in any way
         raise WeightsError(f"{path}: not a readable checkpoint ({_first_line(error)}); is it complete?") from error
 
 
@@ -121,7 +125,8 @@ def classes_of(checkpoint):
                or meta.get("CLASSES"))
     if classes:
         return (classes,) if isinstance(classes, str) else tuple(classes)
-    if any(len(checkpoint["state_dict"].get(name, ())) == rows for name, rows in COCO_HEADS):  # published without a class list
+    state = checkpoint["state_dict"]
+    if any(name in state and state[name].shape[:1] == (rows,) for name, rows in COCO_HEADS):  # published without a class list
         from mmdet.datasets import CocoDataset
         return tuple(CocoDataset.METAINFO["classes"])
     return None

@@ -1,13 +1,15 @@
 """Build a network from a config and a checkpoint."""
 
+import contextlib
+
 from instance_segmentation import __version__
 from instance_segmentation.engine import register
+from instance_segmentation.engine.buildable import no_larger_than
 from instance_segmentation.engine.checkpoint import classes_of, load_state, read_checkpoint
-from instance_segmentation.engine.config import Config, read_config, set_classes
+from instance_segmentation.engine.config import read_config, set_classes
+from instance_segmentation.engine.own_config import NETWORK_KEYS, own_config
 from instance_segmentation.errors import WeightsError
 from instance_segmentation.writing import replacing
-
-NETWORK_KEYS = ("model", "input_size", "resize_type", "pad_value")  # of model.py: what a checkpoint remembers of it
 
 
 def load_network(weights, *, config=None, device="cpu", trust=False):
@@ -15,9 +17,9 @@ def load_network(weights, *, config=None, device="cpu", trust=False):
 
     Args:
         weights: A .pth file. One of ours knows its own config, classes and input size.
-        config: A model.py, for checkpoints that do not.
+        config: A model.py, for checkpoints that do not. It is code that the user trusts: what it names may be built, too.
         device: Where the network shall live.
-        trust: Unpickle arbitrary objects (`--trust-checkpoint`).
+        trust: Unpickle arbitrary objects, build and import whatever the file names (`--trust-checkpoint`).
 
     Returns:
         An mmdet detector in eval mode, with `cfg` (mmengine Config), `dataset_meta["classes"]` (tuple), `input_size`
@@ -26,24 +28,44 @@ def load_network(weights, *, config=None, device="cpu", trust=False):
     Raises:
         WeightsError: The file is unsafe, incomplete, or does not fit.
     """
+    register("Running a checkpoint")
     checkpoint = read_checkpoint(weights, trust=trust)
-    own = checkpoint["meta"].get("instseg")
+    own, state = checkpoint["meta"].get("instseg"), checkpoint["state_dict"]
     if not own and not config:
         raise WeightsError(f"{weights}: not trained by this tool, so its network is unknown; run the work dir's script")
-    cfg = Config(own["config"]) if own else read_config(config)
     classes = classes_of(checkpoint)
     if not classes:
         raise WeightsError(f"{weights}: holds no class list, so its outputs have no names; fine-tune it first "
                            "(train.py --load-weights)")
-    set_classes(cfg, classes)
-    model = build_network(cfg, classes)
-    model.load_report = load_state(model, checkpoint["state_dict"])
+    try:
+        model = _build_own(own_config(own, config, trust), classes, state, trust) if own else _build_of(config, classes)
+    except WeightsError as error:
+        raise WeightsError(f"{weights}: {error}") from error
+    model.load_report = load_state(model, state)
     if model.load_report.resized or model.load_report.missing:
         lacking = model.load_report.resized + model.load_report.missing
         raise WeightsError(f"{weights}: does not fit the network: {len(lacking)} tensors are absent or have another shape "
                            f"(first: {lacking[0]}). A checkpoint like this can start a training (train.py --load-weights), "
                            "but cannot be evaluated or exported")
     return model.to(device).eval()
+
+
+def _build_of(config, classes):
+    cfg = read_config(config)
+    set_classes(cfg, classes)
+    return build_network(cfg, classes)
+
+
+def _build_own(cfg, classes, state, trust):
+    """Build what a checkpoint's own Config describes; errors go on after the file's name."""
+    set_classes(cfg, classes)
+    try:
+        with contextlib.nullcontext() if trust else no_larger_than(state):
+            return build_network(cfg, classes)
+    except WeightsError:
+        raise
+    except Exception as error:  # the file says what the layers are built with: whatever they raise is about the file
+        raise WeightsError(f"the network of its configuration cannot be built ({type(error).__name__}: {error})") from error
 
 
 def build_network(cfg, classes):
