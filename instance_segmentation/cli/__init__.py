@@ -23,16 +23,21 @@ def run(parser, argv, call):
     except InstSegError as error:
         if getattr(args, "verbose", False):
             traceback.print_exc()
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        _tell(f"{parser.prog}: {error}")
         return 1
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        _tell(f"{parser.prog}: interrupted")
         return 130
     except BrokenPipeError:  # `| head` closed the pipe: not an error, but Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
-        print(f"{parser.prog}: {error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}", file=sys.stderr)
+        _tell(f"{parser.prog}: {error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}")
         return 1
     return 0
+
+
+def _tell(text):
+    from instance_segmentation.report import printable
+    print(printable(text), file=sys.stderr)
