@@ -21,7 +21,7 @@ BBOX_AP, SEGM_AP = "Bbox AP @ [IoU=0.50:0.95]", "Segm AP @ [IoU=0.50:0.95]"
 def printable(text):
     """A text of others (names of classes and files, what a model says of itself) as it may go to a terminal.
 
-    Escape sequences and the like become visible, `\\x1b]0;…`, instead of being obeyed; line ends and tabs stay.
+    Escape sequences and the like become visible text instead of being obeyed; line ends and tabs stay.
     """
     return UNPRINTABLE.sub(_visible, str(text))
 

@@ -1,8 +1,11 @@
 """The command line: one file per verb, each a parser and one call into `api`."""
 
+import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 
 from instance_segmentation.errors import InstSegError
@@ -15,7 +18,8 @@ def run(parser, argv, call):
     """Parse `argv`, run `call(args)` and turn the outcome into an exit code.
 
     Returns 0, or 1 after printing a user's mistake, or a disk that is full or forbidden, as one message on stderr, or 130 after
-    Ctrl-C. A bug keeps its traceback; `--verbose` shows the traceback of a user's mistake too.
+    Ctrl-C, 143 after SIGTERM where `ending_on_signals` made an exception of it. A bug keeps its traceback; `--verbose` shows the
+    traceback of a user's mistake too.
     """
     args = parser.parse_args(argv)
     try:
@@ -25,6 +29,9 @@ def run(parser, argv, call):
             traceback.print_exc()
         _tell(f"{parser.prog}: {error}")
         return 1
+    except Ended as error:
+        _tell(f"{parser.prog}: ended by {error.signal.name}")
+        return 128 + error.signal
     except KeyboardInterrupt:
         _tell(f"{parser.prog}: interrupted")
         return 130
@@ -36,6 +43,33 @@ def run(parser, argv, call):
         _tell(f"{parser.prog}: {error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}")
         return 1
     return 0
+
+
+class Ended(KeyboardInterrupt):
+    """The system ends the program, by SIGTERM (`docker stop`, a batch system) or SIGHUP (a terminal that is closed)."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def ending_on_signals():
+    """Let SIGTERM and SIGHUP unwind the program as Ctrl-C does: open files are closed, so that a video can be played."""
+    def end(number, frame):
+        for other in before:  # the first one counts: another one would interrupt the closing of files
+            signal.signal(other, signal.SIG_IGN)
+        raise Ended(number)
+
+    known = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in known if signal.getsignal(number) is signal.SIG_DFL}  # not nohup's
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell(text):
