@@ -34,8 +34,8 @@ class Output:
         self.inputs, suffix = Inputs(inputs), self.path.suffix.lower()
         self.pattern = number_pattern(self.path.name) if suffix in SUFFIXES else None
         if suffix not in {*CODECS, *SUFFIXES}:
-            raise MediaError(f"{path}: expected an output whose name ends in .avi, .mp4, or as that of an image, out_%03d.jpg; to "
-                             "fill a folder with pictures of a folder of images: instseg predict --draw")
+            raise MediaError(f"{path}: expected an output whose name ends in .avi, .mp4, or as that of an image, out_%03d.jpg; "
+                             "to fill a folder with pictures of a folder of images: instseg predict --draw")
         if suffix in SUFFIXES and not self.pattern and not single:
             raise MediaError(f"{path}: is one picture, but the input has many; put a number into the name: "
                              f"{self.path.stem.replace('%', '%%')}_%03d{self.path.suffix}")
@@ -123,8 +123,8 @@ def _save(path, image):
         written = False
     if not written:
         height, width = image.shape[:2]
-        raise MediaError(f"{path}: cannot be written; is there room, may you write there, and is {width}×{height} a size that its "
-                         "format knows?")
+        raise MediaError(f"{path}: cannot be written; is there room, may you write there, and is {width}×{height} a size that "
+                         "its format knows?")
 
 
 def fitted(image, size_hw, bars=False):
