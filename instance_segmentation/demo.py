@@ -1,9 +1,12 @@
 """Run a model on images, videos and cameras: show, save and measure what it finds. Needs no torch, except for checkpoints."""
 
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from instance_segmentation.coco.findings import spelled
 from instance_segmentation.inference import window
 from instance_segmentation.inference.drawing import Look, draw, note
 from instance_segmentation.inference.metrics import Metrics
@@ -13,7 +16,7 @@ from instance_segmentation.inference.outputs import JsonLines, Output, fitted
 from instance_segmentation.inference.pipeline import detect, detect_tiled
 from instance_segmentation.inference.sources import open_source
 from instance_segmentation.inference.tracking import IouTracker
-from instance_segmentation.report import say
+from instance_segmentation.report import progress, say
 
 
 def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_threshold=None, no_track=False, show_scores=False,
@@ -58,8 +61,9 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
     """
     source = open_source(source, loop)
     with ExitStack() as stack:
-        writer = output and stack.enter_context(Output(output, source.fps, output_limit, single=source.kind == "image"))
-        lines = save_json and stack.enter_context(JsonLines(save_json))
+        writer = output and stack.enter_context(Output(output, source.fps, output_limit, single=source.kind == "image",
+                                                       inputs=source.files))
+        lines = save_json and stack.enter_context(JsonLines(save_json, _read_files(source, model, labels, config)))
         frames = Frames(Look(show_boxes, show_scores, line_px=line_width, text_scale=text_size), Monitors(utilization_monitors),
                         tracker=None if no_track or not source.moving else IouTracker(), table=raw_output_message, lines=lines,
                         writer=writer, resolution_wh=output_resolution, rates=source.moving if show_fps is None else show_fps,
@@ -68,13 +72,25 @@ def demo(model, source, *, adapter="openvino", device="CPU", labels=None, prob_t
                                  num_streams=num_streams, num_threads=num_threads, labels=labels, prob_threshold=prob_threshold,
                                  layout=layout, **loading)
         tell_threshold(detector)
-        stack.callback(_tell, frames.metrics, writer)
+        stack.callback(_tell, frames)
+        show = stack.enter_context(progress("Detecting"))
         found = (detect_tiled(source.pictures, detector, frames.metrics, tile, overlap) if tile
                  else detect(source.pictures, detector, frames.metrics, num_infer_requests))
         for frame, prediction in found:
             if frames.take(frame, prediction):
                 break
+            if source.count is None and frames.has_no_more_to_do(loop):
+                say("", f"The {spelled(output_limit, 'frame')} of -limit are saved, and nothing else is shown or written: done")
+                break
+            show(frames.metrics.frames, source.count)
     return frames.metrics
+
+
+def _read_files(source, model, *others):
+    """Every file that a run reads."""
+    path = Path(str(model))
+    return (*source.files, path, path.with_suffix(".bin"), path.with_suffix(".xml"), *(name for name in others if
+                                                                                       isinstance(name, (str, Path))))
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,8 @@ class Frames:
         rates: Write frames per second and latency into the picture.
         delay: Milliseconds that the picture stays in the window; None opens no window.
         metrics: What was measured.
+        objects: Number of detections of each class.
+        tracks: Ids of those that were followed.
     """
 
     look: Look
@@ -104,12 +122,17 @@ class Frames:
     rates: bool
     delay: int | None
     metrics: Metrics = field(default_factory=Metrics)
+    objects: Counter = field(default_factory=Counter)
+    tracks: set = field(default_factory=set)
 
     def take(self, frame, prediction):
         """Do it all for one frame; returns whether the user ended the run."""
         if self.tracker:
             with self.metrics.stage("Postprocessing"):
                 prediction = self.tracker(replace(prediction, image_bgr=frame.image))
+        if prediction.track_ids is not None:
+            self.tracks.update(prediction.track_ids.tolist())
+        self.objects.update(prediction.names())
         if self.table:
             print_raw(frame.index, prediction)
         if self.lines:
@@ -122,6 +145,15 @@ class Frames:
         if self.writer:
             self.writer.write(picture)
         return shown and _quits(window.show(picture, self.delay), self.monitors)
+
+    def has_no_more_to_do(self, loop):
+        """Whether further frames would go nowhere: all that may be saved are, and nothing else is shown or written.
+
+        Args:
+            loop: The same pictures come again, so nothing new would be written as JSON either.
+        """
+        full = self.writer and self.writer.limit and self.writer.written >= self.writer.limit
+        return bool(full and self.delay is None and not self.table and (loop or not self.lines))
 
     def _render(self, image, prediction):
         picture = draw(image, prediction, self.look)
@@ -165,12 +197,23 @@ def tell_threshold(detector):
     say("Threshold", f"score ≥ {scores}: {detector.threshold_origin}")
 
 
-def _tell(metrics, writer):
-    """Say what was measured and written."""
+def _tell(frames):
+    """Say what was found, measured and written."""
+    metrics, writer = frames.metrics, frames.writer
     if not metrics.frames:
         return
-    say("Metrics", f"{metrics.frames} frames, milliseconds are averages per frame")
+    say("Found", _found(frames))
+    say("Metrics", f"{spelled(metrics.frames, 'frame')}, milliseconds are averages per frame")
     for name, text in metrics.report():
         say("", f"{name + ':':<16} {text:>10}")
     if writer:
-        say("Output", f"{writer.path}, {writer.written} frames")
+        more = f"; -limit {writer.limit} leaves the others out, -limit 0 saves all" if metrics.frames > writer.written else ""
+        say("Output", f"{writer.path}, {spelled(writer.written, 'frame')}{more}")
+
+
+def _found(frames):
+    """`70 objects in 20 frames: 50 cat, 20 dog; followed as 4 tracks`."""
+    text = f"{spelled(frames.objects.total(), 'object')} in {spelled(frames.metrics.frames, 'frame')}"
+    if frames.objects:
+        text += ": " + ", ".join(f"{number:,} {name}" for name, number in frames.objects.most_common())
+    return text + (f"; followed as {spelled(len(frames.tracks), 'track')}" if frames.tracks else "")

@@ -107,18 +107,28 @@ def evaluate(work_dir, *, load_weights, test_ann_files, test_data_roots, save_me
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         metrics, seconds, detections = run_test(model, read_config(config), annotations, Path(folder), num_workers,
                                                 save_output_to, tiles, max_dets, evaluations.append if report else None)
-    counts = _objects_per_class(annotations)
-    class_table(metrics, names, counts, max_dets)
     per_image = len(tiles.images) / len(annotations.images) if tiles else 1
     result = EvaluationResult(metrics, names, 1000 * per_image * statistics.median(seconds), *complexity)
     _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to)
     if report:
         files = [*map(file_record, _files(weights)), *data_records(test_ann_files, test_data_roots)]
         write_report(report, result, Scored.of(names, *evaluations), seconds, weights, files)
-        say("Report", str(report))
-    if save_output_to:
-        say("Pictures", str(save_output_to))
+    # printed last: what cannot be printed, or a closed pipe, costs no file
+    class_table(metrics, names, _objects_per_class(annotations), max_dets)
+    _tell_written(save_results_to, save_metrics_to, report, save_output_to)
     return result
+
+
+def _tell_written(results, metrics, report, pictures):
+    """Say which files were written; None for those that were not asked for."""
+    if results:
+        say("Results", str(results))
+    if metrics:
+        say("Metrics", f"{metrics}, unrounded in {Path(metrics).with_suffix('.json').name}")
+    if report:
+        say("Report", str(report))
+    if pictures:
+        say("Pictures", str(pictures))
 
 
 def _files(weights):
@@ -158,7 +168,6 @@ def detect(model, cfg, annotations):
 def _write_evaluation(result, weights, annotations, detections, save_metrics_to, save_results_to):
     if save_results_to:
         write_metrics_json(save_results_to, with_source_ids(detections, annotations))
-        say("Results", str(save_results_to))
     if not save_metrics_to:
         return
     files = [file_record(weights)]
@@ -167,7 +176,6 @@ def _write_evaluation(result, weights, annotations, detections, save_metrics_to,
                        dict(files=files, metrics=result.metrics, classes=result.classes, images=len(annotations.images),
                             ms_per_image=result.ms_per_image, size_mp=result.size_mp,
                             complexity_gflops=result.complexity_gflops))
-    say("Metrics", f"{save_metrics_to}, unrounded in {Path(save_metrics_to).with_suffix('.json').name}")
 
 
 def check_classes(wanted, names, weights):

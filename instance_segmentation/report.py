@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,20 +13,38 @@ import yaml
 
 from instance_segmentation.writing import replacing
 
+# what a terminal obeys instead of showing it (controls, orders of writing), and halves of characters, which nothing can write
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 BBOX_AP, SEGM_AP = "Bbox AP @ [IoU=0.50:0.95]", "Segm AP @ [IoU=0.50:0.95]"
+
+
+def printable(text):
+    """A text of others (names of classes and files, what a model says of itself) as it may go to a terminal.
+
+    Escape sequences and the like become visible text instead of being obeyed; line ends and tabs stay.
+    """
+    return UNPRINTABLE.sub(_visible, str(text))
+
+
+def _visible(match):
+    code = ord(match[0])
+    if 0xdc80 <= code <= 0xdcff:  # a byte of a file's name that is no UTF-8, as Python keeps it
+        code -= 0xdc00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def console(stderr=False):
     """A rich Console: colours and progress on a terminal, plain lines when piped (NO_COLOR is respected)."""
     from rich.console import Console
     plain = not (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=200 if plain else None, soft_wrap=plain, highlight=False)
+    return Console(stderr=stderr, width=200 if plain else None, soft_wrap=plain, highlight=False, emoji=False)
 
 
 def say(title, text=""):
     """Print one line of the form `Data        480 images, …`."""
-    console().print(f"[bold]{title:<11}[/] " if title else "", end="")
-    console().print(text, markup=False)
+    from rich.text import Text
+    console().print(Text(f"{printable(title):<11} ", "bold") if title else "", end="")
+    console().print(printable(text), markup=False)
 
 
 def say_data(**splits):
@@ -41,16 +60,16 @@ def progress(title):
     """Yield a callback (done, total or None) for work that may be long: a bar on a terminal, a line every 30 s otherwise."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     screen, printed = console(), time.monotonic()
-    bar = Progress(TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=screen, transient=True,
-                   disable=not screen.is_terminal)
-    task = bar.add_task(title, total=None)
+    bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                   console=screen, transient=True, disable=not screen.is_terminal)
+    task = bar.add_task(printable(title), total=None)
 
     def show(done, total):
         nonlocal printed
         bar.update(task, completed=done, total=total)
         if not screen.is_terminal and time.monotonic() - printed > 30:
             printed = time.monotonic()
-            screen.print(f"{title}  {done:,}" + (f" of {total:,}" if total else ""))
+            screen.print(printable(title) + f"  {done:,}" + (f" of {total:,}" if total else ""), markup=False)
 
     with bar:
         yield show
@@ -113,13 +132,18 @@ def number(value, digits=3):
 
 
 def table(title, columns, rows):
-    """Print a table; the first column is text, the others are right-aligned."""
+    """Print a table; the first column is text, the others are right-aligned. No cell is markup: `bolt [m8]` is a name."""
     from rich.table import Table
-    grid = Table(title=title or None, box=None, title_justify="left", header_style="bold", pad_edge=False)
+    from rich.text import Text
+
+    def cell(value):
+        return Text(printable(value))
+
+    grid = Table(title=cell(title) if title else None, box=None, title_justify="left", header_style="bold", pad_edge=False)
     for index, column in enumerate(columns):
-        grid.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        grid.add_column(cell(column), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*map(str, row))
+        grid.add_row(*map(cell, row))
     console().print(grid)
 
 

@@ -1,9 +1,36 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and never over one that is being read."""
 
 import contextlib
 import os
 import secrets
 from pathlib import Path
+
+from instance_segmentation.errors import MediaError
+
+
+class Inputs:
+    """Files that are being read. Nothing may be written over them, whatever other names (links, `..`) they go by.
+
+    Args:
+        paths: The files; what is none, such as a camera's number, is left out.
+    """
+
+    def __init__(self, paths=()):
+        self.places = {place for path in paths if (place := _place(path))}
+
+    def refuse(self, path):
+        """Raise MediaError when writing to `path` would replace one of them."""
+        if _place(path) in self.places:
+            raise MediaError(f"{path}: is an input and would be overwritten; choose another name for the output")
+
+
+def _place(path):
+    """What tells a file from all others of this machine; None where there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager

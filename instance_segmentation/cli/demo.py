@@ -5,8 +5,8 @@ import re
 import sys
 from pathlib import Path
 
-from instance_segmentation.cli import run
-from instance_segmentation.cli.options import add_resize, add_tiles
+from instance_segmentation.cli import ending_on_signals, run
+from instance_segmentation.cli.options import add_resize, add_tiles, share
 
 EXAMPLE = """examples:
   instseg demo -m export/model.xml -i photo.jpg -o found.jpg --no_show
@@ -57,7 +57,7 @@ def add_model_options(group):
     group.add_argument("--labels", type=Path, metavar="FILE",
                        help="text file with one class name per line, a first line for the background or not; needed for models "
                             "that do not know their classes")
-    group.add_argument("-t", "--prob_threshold", type=float,
+    group.add_argument("-t", "--prob_threshold", type=share,
                        help="lowest score that counts (default: the model's own for each class, 0.5 when it has none)")
     group.add_argument("--layout", help="layout of the model's inputs, in capitals: \"[NCHW]\", or \"NAME1[NCHW],NAME2[NC]\"; "
                                         "guessed from the shape without it")
@@ -120,9 +120,8 @@ def main(argv=None, prog="instseg demo"):
     """Run the verb, or Segmentoly's front end when its flags are given; returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     from instance_segmentation.cli import segmentoly
-    if segmentoly.is_meant(argv):
-        return segmentoly.demo(argv, prog)
-    return run(parser(prog), argv, call)
+    with ending_on_signals():
+        return segmentoly.demo(argv, prog) if segmentoly.is_meant(argv) else run(parser(prog), argv, call)
 
 
 def call(args):

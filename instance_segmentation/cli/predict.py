@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from instance_segmentation.cli import run
+from instance_segmentation.cli import ending_on_signals, run
 from instance_segmentation.cli.demo import add_inference, add_model_options, add_network
 
 EXAMPLE = """examples:
@@ -59,7 +59,8 @@ def _shard(text):
 def main(argv=None):
     """Run the verb; returns the exit code."""
     result = parser()
-    return run(result, argv, lambda args: call(args, result.error))
+    with ending_on_signals():
+        return run(result, argv, lambda args: call(args, result.error))
 
 
 def call(args, refuse):

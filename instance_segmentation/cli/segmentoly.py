@@ -9,7 +9,7 @@ from pathlib import Path
 
 from instance_segmentation.cli import run
 from instance_segmentation.cli.demo import add_input_output
-from instance_segmentation.cli.options import add_resize, count
+from instance_segmentation.cli.options import add_resize, count, share
 from instance_segmentation.errors import WeightsError
 
 BACKENDS = {"pytorch": "pytorch", "openvino": "openvino", "OpenVINO": "openvino", "OpenVINO™": "openvino"}
@@ -65,7 +65,7 @@ def demo_parser(prog, backend):
     result.add_argument("--show_scores", action="store_true", help="show detection scores")
     result.add_argument("--show_boxes", action="store_true", help="show bounding boxes")
     result.add_argument("--show_fps", action="store_true", help="write frames per second into the pictures")
-    result.add_argument("-pt", "--prob_threshold", type=float,
+    result.add_argument("-pt", "--prob_threshold", type=share,
                         help="lowest score that counts (default: the model's own for each class, 0.5 when it has none)")
     add_input_output(result.add_argument_group("Output"))
     result.set_defaults(delay=0)

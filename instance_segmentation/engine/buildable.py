@@ -10,38 +10,7 @@ from instance_segmentation.errors import WeightsError
 
 # Of the templates, and of those of mmdet's configurations with masks that do not read files (as its wrappers of other tools,
 # distillation, language models and trackers do)
-LAYERS = frozenset("""
-    MaskRCNN CascadeRCNN PointRend RTMDet YOLACT ContractYOLACT CondInst HybridTaskCascade Mask2Former MaskFormer
-    MaskScoringRCNN PanopticFPN QueryInst SCNet SOLO SOLOv2
-    DetDataPreprocessor BatchFixedSizePad BatchSyncRandomResize
-    ResNet ResNetV1d ResNeXt ResLayer RegNet Res2Net ResNeSt HRNet DetectoRS_ResNet DetectoRS_ResNeXt EfficientNet
-    MobileNetV2 CSPDarknet CSPNeXt Darknet SwinTransformer PyramidVisionTransformer PyramidVisionTransformerV2
-    FPN FPN_CARAFE FPG PAFPN BFP HRFPN NASFPN RFP CSPNeXtPAFPN ChannelMapper
-    RPNHead EmbeddingRPNHead YOLACTHead YOLACTProtonet RTMDetInsHead RTMDetInsSepBNHead BoxMaskRTMDetHead SOLOHead SOLOV2Head
-    DecoupledSOLOHead DecoupledSOLOLightHead CondInstBboxHead CondInstMaskHead Mask2FormerHead MaskFormerHead
-    MSDeformAttnPixelDecoder TransformerEncoderPixelDecoder PixelDecoder MaskFormerFusionHead PanopticFPNHead
-    HeuristicFusionHead
-    StandardRoIHead CascadeRoIHead PointRendRoIHead LeanPointRendRoIHead HybridTaskCascadeRoIHead MaskScoringRoIHead
-    PISARoIHead SCNetRoIHead SparseRoIHead DynamicRoIHead DoubleHeadRoIHead
-    SingleRoIExtractor GenericRoIExtractor InclusiveRoIExtractor RoIAlign SimpleRoIAlign
-    BBoxHead Shared2FCBBoxHead Shared4Conv1FCBBoxHead ConvFCBBoxHead DoubleConvFCBBoxHead DIIHead SCNetBBoxHead
-    FCNMaskHead BoxMaskHead CoarseMaskHead BoxCoarseMaskHead MaskPointHead MaskIoUHead HTCMaskHead DynamicMaskHead
-    SCNetMaskHead SCNetSemanticHead FusedSemanticHead GlobalContextHead FeatureRelayHead
-    Conv Conv1d Conv2d ConvWS ConvAWS ConvModule SAC DCN DCNv2 DynamicConv NormedConv2d NormedLinear Linear
-    BN BN2d GN LN IN IN2d SyncBN MMSyncBN
-    ReLU ReLU6 LeakyReLU PReLU ELU GELU SiLU Swish HSwish HSigmoid Mish Sigmoid Tanh
-    ContextBlock GeneralizedAttention NonLocal2d
-    conv deconv nearest bilinear carafe pixel_shuffle interpolation_conv last_conv
-    AnchorGenerator DetectronAnchors TorchvisionAnchors LegacyAnchorGenerator MlvlPointGenerator
-    DeltaXYWHBBoxCoder LegacyDeltaXYWHBBoxCoder DistancePointBBoxCoder TBLRBBoxCoder
-    MaxIoUAssigner DynamicSoftLabelAssigner HungarianAssigner SimOTAAssigner BboxOverlaps2D
-    RandomSampler PseudoSampler MaskPseudoSampler OHEMSampler CombinedSampler InstanceBalancedPosSampler
-    IoUBalancedNegSampler ScoreHLRSampler
-    ClassificationCost CrossEntropyLossCost DiceCost FocalLossCost BBoxL1Cost IoUCost
-    CrossEntropyLoss FocalLoss QualityFocalLoss VarifocalLoss GHMC GHMR SeesawLoss L1Loss SmoothL1Loss BalancedL1Loss MSELoss
-    IoULoss GIoULoss DIoULoss CIoULoss BoundedIoULoss DiceLoss
-    nms soft_nms
-""".split())
+LAYERS = frozenset(["MaskRCNN", "CascadeRCNN", "PointRend", "RTMDet", "YOLACT", "ContractYOLACT", "CondInst", "HybridTaskCascade", "Mask2Former", "MaskFormer", "MaskScoringRCNN", "PanopticFPN", "QueryInst", "SCNet", "SOLO", "SOLOv2", "DetDataPreprocessor", "BatchFixedSizePad", "BatchSyncRandomResize", "ResNet", "ResNetV1d", "ResNeXt", "ResLayer", "RegNet", "Res2Net", "ResNeSt", "HRNet", "DetectoRS_ResNet", "DetectoRS_ResNeXt", "EfficientNet", "MobileNetV2", "CSPDarknet", "CSPNeXt", "Darknet", "SwinTransformer", "PyramidVisionTransformer", "PyramidVisionTransformerV2", "FPN", "FPN_CARAFE", "FPG", "PAFPN", "BFP", "HRFPN", "NASFPN", "RFP", "CSPNeXtPAFPN", "ChannelMapper", "RPNHead", "EmbeddingRPNHead", "YOLACTHead", "YOLACTProtonet", "RTMDetInsHead", "RTMDetInsSepBNHead", "BoxMaskRTMDetHead", "SOLOHead", "SOLOV2Head", "DecoupledSOLOHead", "DecoupledSOLOLightHead", "CondInstBboxHead", "CondInstMaskHead", "Mask2FormerHead", "MaskFormerHead", "MSDeformAttnPixelDecoder", "TransformerEncoderPixelDecoder", "PixelDecoder", "MaskFormerFusionHead", "PanopticFPNHead", "HeuristicFusionHead", "StandardRoIHead", "CascadeRoIHead", "PointRendRoIHead", "LeanPointRendRoIHead", "HybridTaskCascadeRoIHead", "MaskScoringRoIHead", "PISARoIHead", "SCNetRoIHead", "SparseRoIHead", "DynamicRoIHead", "DoubleHeadRoIHead", "SingleRoIExtractor", "GenericRoIExtractor", "InclusiveRoIExtractor", "RoIAlign", "SimpleRoIAlign", "BBoxHead", "Shared2FCBBoxHead", "Shared4Conv1FCBBoxHead", "ConvFCBBoxHead", "DoubleConvFCBBoxHead", "DIIHead", "SCNetBBoxHead", "FCNMaskHead", "BoxMaskHead", "CoarseMaskHead", "BoxCoarseMaskHead", "MaskPointHead", "MaskIoUHead", "HTCMaskHead", "DynamicMaskHead", "SCNetMaskHead", "SCNetSemanticHead", "FusedSemanticHead", "GlobalContextHead", "FeatureRelayHead", "Conv", "Conv1d", "Conv2d", "ConvWS", "ConvAWS", "ConvModule", "SAC", "DCN", "DCNv2", "DynamicConv", "NormedConv2d", "NormedLinear", "Linear", "BN", "BN2d", "GN", "LN", "IN", "IN2d", "SyncBN", "MMSyncBN", "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Swish", "HSwish", "HSigmoid", "Mish", "Sigmoid", "Tanh", "ContextBlock", "GeneralizedAttention", "NonLocal2d", "conv", "deconv", "nearest", "bilinear", "carafe", "pixel_shuffle", "interpolation_conv", "last_conv", "AnchorGenerator", "DetectronAnchors", "TorchvisionAnchors", "LegacyAnchorGenerator", "MlvlPointGenerator", "DeltaXYWHBBoxCoder", "LegacyDeltaXYWHBBoxCoder", "DistancePointBBoxCoder", "TBLRBBoxCoder", "MaxIoUAssigner", "DynamicSoftLabelAssigner", "HungarianAssigner", "SimOTAAssigner", "BboxOverlaps2D", "RandomSampler", "PseudoSampler", "MaskPseudoSampler", "OHEMSampler", "CombinedSampler", "InstanceBalancedPosSampler", "IoUBalancedNegSampler", "ScoreHLRSampler", "ClassificationCost", "CrossEntropyLossCost", "DiceCost", "FocalLossCost", "BBoxL1Cost", "IoUCost", "CrossEntropyLoss", "FocalLoss", "QualityFocalLoss", "VarifocalLoss", "GHMC", "GHMR", "SeesawLoss", "L1Loss", "SmoothL1Loss", "BalancedL1Loss", "MSELoss", "IoULoss", "GIoULoss", "DIoULoss", "CIoULoss", "BoundedIoULoss", "DiceLoss", "nms", "soft_nms"])
 IGNORED = ("init_cfg", "pretrained")  # how layers begin, which may be a file or an address: here the checkpoint fills them
 MOST_VALUES, DEEPEST, LARGEST = 20_000, 40, 100_000  # of a configuration; those of mmdet have some 600, 10 and 12,544
 

@@ -12,6 +12,7 @@ from instance_segmentation.engine.mask_head import as_rles
 from instance_segmentation.errors import MediaError
 from instance_segmentation.inference.drawing import draw
 from instance_segmentation.prediction import Prediction
+from instance_segmentation.writing import Inputs
 
 LOWEST_DRAWN = 0.3  # MMDetection's, for a network without thresholds of its own
 
@@ -35,6 +36,7 @@ class DrawPredictionsHook(Hook):
         for sample in outputs:
             image = cv2.imread(sample.img_path)
             path = self.output / os.path.relpath(sample.img_path, self.root)
+            Inputs([sample.img_path]).refuse(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             if not cv2.imwrite(str(path), draw(image, as_prediction(sample, self.classes).above(self.threshold))):
                 raise MediaError(f"{path}: cannot be written; is the folder given to --save-output-to writable?")

@@ -18,7 +18,6 @@ from instance_segmentation.engine.resuming import Configured, find_place, follow
 from instance_segmentation.report import say, table, write_text
 from instance_segmentation.writing import replacing
 
-
 # From the terminal; from kill, systemd, docker and a cluster that needs the machine; what `sbatch --signal=USR1@120` sends before
 ENDING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1"}
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from instance_segmentation.inference.masks import mask_crop
+from instance_segmentation.report import UNPRINTABLE
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -64,13 +65,22 @@ def draw(image_bgr, prediction, look=None):
         _mask(canvas, prediction.rles[i], colours[i], look.opacity, line_px)
     names = prediction.names()
     for i in order:
-        box = prediction.boxes[i].round().astype(int).tolist()
+        box = _pixels(prediction.boxes[i], canvas.shape[:2])
+        if box is None:
+            continue
         if look.boxes:
             _outlined(lambda *pen, box=box: cv2.rectangle(canvas, box[:2], box[2:], *pen), colours[i], line_px)
         if look.names:
             text = f"{names[i]} {prediction.scores[i]:.2f}" if look.scores else names[i]
             _label(canvas, box, text, colours[i], (text_scale, look.text_px or _strokes(text_scale)), at_edge=look.boxes)
     return canvas
+
+
+def _pixels(box, size_hw):
+    """A box in whole pixels, its parts far outside cut off, where OpenCV's numbers end; None for one that is no number."""
+    if not np.isfinite(box).all():
+        return None
+    return np.clip(box, -max(size_hw), 2 * max(size_hw)).round().astype(int).tolist()
 
 
 def note(canvas, lines):
@@ -105,9 +115,14 @@ def _label(canvas, box, text, colour, font, at_edge):
     _plate(canvas, (max(0, min(left, canvas.shape[1] - width)), min(top, canvas.shape[0] - height)), text, colour, font)
 
 
+def _drawable(text):
+    """A text for OpenCV, which ends the process for half a character."""
+    return UNPRINTABLE.sub("?", text)
+
+
 def _plate_size(text, font):
     """Width and height in pixels of a text with its ground; `font` is the text's scale and the width of its strokes."""
-    (width, height), base = cv2.getTextSize(text, FONT, *font)
+    (width, height), base = cv2.getTextSize(_drawable(text), FONT, *font)
     return width + 4, height + base + 2
 
 
@@ -117,7 +132,7 @@ def _plate(canvas, left_top, text, colour, font):
     cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, -1)
     blue, green, red = colour
     ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else (255, 255, 255)  # BT.601 luma
-    base = cv2.getTextSize(text, FONT, *font)[1]
+    text, base = _drawable(text), cv2.getTextSize(_drawable(text), FONT, *font)[1]
     cv2.putText(canvas, text, (left + 2, top + height - base), FONT, font[0], ink, font[1], cv2.LINE_AA)
 
 

@@ -18,7 +18,7 @@ def paste_rles(boxes_img, masks, size_hw, threshold=0.5):
     """Paste mask probabilities into their boxes and encode the result.
 
     Args:
-        boxes_img: (N, 4) x1 y1 x2 y2 in pixels of the image.
+        boxes_img: (N, 4) x1 y1 x2 y2 in pixels of the image; a box with a side that is no number (NaN) or endless has no mask.
         masks: (N, h, w) probabilities in [0, 1] of the box's crop.
         size_hw: Height and width of the image in pixels; what lies outside it is cut.
         threshold: A pixel belongs to the object when its probability reaches this, a number above 0.
@@ -29,6 +29,7 @@ def paste_rles(boxes_img, masks, size_hw, threshold=0.5):
     boxes, masks, (height, width) = np.asarray(boxes_img, np.float64), np.asarray(masks, np.float32), size_hw
     if len(boxes) != len(masks):
         raise ValueError(f"{len(boxes)} boxes for {len(masks)} masks")
+    boxes = np.where(np.isfinite(boxes).all(1, keepdims=True), boxes, 0)
     runs = [counts for first in range(0, len(boxes), GROUP)
             for counts in _run_lengths(boxes[first:first + GROUP], masks[first:first + GROUP], size_hw, threshold)]
     return coco_mask.frPyObjects([dict(size=[height, width], counts=counts) for counts in runs], height, width) if runs else []
@@ -87,7 +88,9 @@ def _run_lengths(boxes, masks, size_hw, threshold):
     profiles = _profiles(boxes, masks, item, x)
     column, rows = _crossings(profiles, boxes[item, 1], boxes[item, 3], threshold)
     starts, stops = np.ceil(rows[::2]), np.floor(rows[1::2]) + 1  # the first pixel inside, the first one behind
-    column, (starts, stops) = column[::2], np.clip([starts, stops], 0, height).astype(np.int64)
+    column = column[::2]
+    low, high = (side[item[column]] for side in _reach(boxes[:, 1], boxes[:, 3], height))
+    starts, stops = np.clip([starts, stops], low, high).astype(np.int64)
     seen = stops > starts  # a run between two pixel centres, or outside the image, has no pixel
     item, offset = item[column[seen]], x[column[seen]] * height
     starts, stops = offset + starts[seen], offset + stops[seen]
@@ -97,12 +100,19 @@ def _run_lengths(boxes, masks, size_hw, threshold):
 
 def _columns(boxes, width):
     """The image columns that the boxes touch: K indices of boxes, rising, and K pixel columns."""
-    # one pixel more on each side: bilinear sampling fades out beyond the box's edge
-    left, right = np.clip([np.floor(boxes[:, 0]) - 1, np.ceil(boxes[:, 2]) + 1], 0, width).astype(np.int64)
+    left, right = _reach(boxes[:, 0], boxes[:, 2], width)
     proper = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     widths = np.where(proper, np.maximum(right - left, 0), 0)
     item = np.repeat(np.arange(len(boxes)), widths)
     return item, left[item] + np.arange(len(item)) - (np.cumsum(widths) - widths)[item]
+
+
+def _reach(low, high, length):
+    """The first pixel that a box's side may reach, and the first one behind, as mmdet has it on the CPU.
+
+    Bilinear sampling fades out beyond the box's edge, over half a cell; one pixel of that counts.
+    """
+    return np.clip([np.floor(low) - 1, np.ceil(high) + 1], 0, length).astype(np.int64)
 
 
 def _profiles(boxes, masks, item, x):

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from instance_segmentation.errors import MediaError
-from instance_segmentation.inference.sources import SUFFIXES
+from instance_segmentation.inference.sources import SUFFIXES, check_name, quiet
+from instance_segmentation.writing import Inputs
 
 CODECS = {".avi": "MJPG", ".mp4": "mp4v"}
 
@@ -21,22 +22,42 @@ class Output:
         fps: Frames per second of a video.
         limit: Number of pictures that are written at most, 0 for all.
         single: There will be one picture only.
+        inputs: Files that are being read; none of them is written over.
 
     Raises:
-        MediaError: The name is of no such kind, or the folder is missing.
+        MediaError: The name is of no such kind, is an input's, or the folder is missing.
     """
 
-    def __init__(self, path, fps=None, limit=0, single=False):
+    def __init__(self, path, fps=None, limit=0, single=False, inputs=()):
+        check_name(path)
         self.path, self.fps, self.limit, self.written, self.video = Path(path), fps or 30.0, limit, 0, None
-        self.numbered = re.search(r"%\d*d", self.path.name) is not None
-        if self.path.suffix.lower() not in {*CODECS, *SUFFIXES}:
-            raise MediaError(f"-o {path}: expected a name ending in .avi, .mp4, or that of an image such as out_%03d.jpg; "
+        self.inputs, suffix = Inputs(inputs), self.path.suffix.lower()
+        self.pattern = number_pattern(self.path.name) if suffix in SUFFIXES else None
+        if suffix not in {*CODECS, *SUFFIXES}:
+            raise MediaError(f"{path}: expected an output whose name ends in .avi, .mp4, or as that of an image, out_%03d.jpg; "
                              "to fill a folder with pictures of a folder of images: instseg predict --draw")
-        if self.path.suffix.lower() in SUFFIXES and not self.numbered and not single:
-            raise MediaError(f"-o {path}: is one picture, but the input has many; put a number into the name: "
-                             f"{self.path.stem}_%03d{self.path.suffix}")
+        if suffix in SUFFIXES and not self.pattern and not single:
+            raise MediaError(f"{path}: is one picture, but the input has many; put a number into the name: "
+                             f"{self.path.stem.replace('%', '%%')}_%03d{self.path.suffix}")
         if not self.path.parent.is_dir():
-            raise MediaError(f"-o {path}: there is no folder {self.path.parent}; make it first")
+            raise MediaError(f"{path}: there is no folder {self.path.parent}; make it first")
+        self._refuse_inputs()
+
+    def _refuse_inputs(self):
+        """Look through the names that will be written before the first one is."""
+        if not self.pattern:
+            self.inputs.refuse(self.path)
+        elif self.inputs.places:
+            for file in self.path.parent.iterdir():
+                if self._is_written(file.name):
+                    self.inputs.refuse(file)
+
+    def _is_written(self, name):
+        """Whether a file of this name is one of the numbered pictures."""
+        before, number, after = self.pattern
+        digits = name[len(before):len(name) - len(after)]
+        return (len(digits) < 10 and digits.strip().isdecimal() and before + number % int(digits) + after == name
+                and not 0 < self.limit <= int(digits))
 
     def __enter__(self):
         return self
@@ -56,9 +77,8 @@ class Output:
         if self.path.suffix.lower() in CODECS:
             self._to_video(image)
         else:
-            path = self.path.with_name(self.path.name % self.written) if self.numbered else self.path
-            if not cv2.imwrite(str(path), image):
-                raise MediaError(f"-o {path}: cannot be written; is there room, and may you write there?")
+            before, number, after = self.pattern or (self.path.name, "", "")
+            _save(self.path.with_name(before + (number and number % self.written) + after), image)
         self.written += 1
 
     def _to_video(self, image):
@@ -67,8 +87,44 @@ class Output:
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             self.video = cv2.VideoWriter(str(self.path), codec, self.fps, self.size_hw[::-1])
             if not self.video.isOpened():
-                raise MediaError(f"-o {self.path}: cannot be written; is there room, and may you write there?")
+                raise MediaError(f"{self.path}: cannot be written; is there room, and may you write there?")
         self.video.write(image if image.shape[:2] == self.size_hw else fitted(image, self.size_hw, bars=True))
+
+
+def number_pattern(name):
+    """Find the number in a file's name such as `out_%03d.jpg`.
+
+    Returns:
+        What is before it, its format, and what is after it; None when there is none. A percent sign that begins no format stays
+        one: `100%_%03d.jpg`.
+
+    Raises:
+        MediaError: There are several, or another format beside it.
+    """
+    parts = re.split(r"(%%|%[-+ #\d*]*[a-zA-Z])", name)
+    formats = [part for part in parts[1::2] if part != "%%"]
+    numbers = [part for part in formats if re.fullmatch(r"%0?\d?d", part)]
+    if not numbers:
+        return None
+    if len(formats) > 1:
+        raise MediaError(f"{name}: expected one number such as %03d in the name of the pictures, got {' and '.join(formats)}; a "
+                         "percent sign is written %%")
+    at = parts.index(*numbers)
+    before, after = ("".join(part).replace("%%", "%") for part in (parts[:at], parts[at + 1:]))
+    return before, *numbers, after
+
+
+def _save(path, image):
+    """Write a picture over whatever is there, or raise MediaError."""
+    try:
+        with quiet():
+            written = cv2.imwrite(str(path), image)
+    except cv2.error:  # too wide for its format, or empty
+        written = False
+    if not written:
+        height, width = image.shape[:2]
+        raise MediaError(f"{path}: cannot be written; is there room, may you write there, and is {width}×{height} a size that "
+                         "its format knows?")
 
 
 def fitted(image, size_hw, bars=False):
@@ -84,21 +140,28 @@ def fitted(image, size_hw, bars=False):
     return canvas
 
 
-def write_image(path, image):
+def write_image(path, image, inputs=None):
     """Write a picture, (H, W, 3) uint8 BGR; its folder is made.
+
+    Args:
+        path: The file.
+        image: The picture.
+        inputs: Inputs that must not be written over.
 
     Raises:
         MediaError: It cannot be written.
     """
+    check_name(path)
     path = Path(path)
+    if inputs:
+        inputs.refuse(path)
     if path.suffix.lower() not in SUFFIXES:
         raise MediaError(f"{path}: expected the name of an image ({', '.join(sorted(SUFFIXES))})")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(f"{path}: its folder cannot be made ({error.strerror})") from error
-    if not cv2.imwrite(str(path), image):
-        raise MediaError(f"{path}: cannot be written; is there room, and may you write there?")
+    _save(path, image)
 
 
 class JsonLines:
@@ -106,16 +169,18 @@ class JsonLines:
 
     Args:
         path: The file to write.
+        inputs: Files that are being read; none of them is written over.
 
     Raises:
         MediaError: It cannot be written.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, inputs=()):
+        Inputs(inputs).refuse(path)
         try:
             self.file = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115  closed by __exit__
         except OSError as error:
-            raise MediaError(f"--save-json {path}: cannot be written ({error.strerror})") from error
+            raise MediaError(f"{path}: cannot be written ({error.strerror})") from error
 
     def __enter__(self):
         return self

@@ -8,6 +8,7 @@ import csv
 import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 
@@ -31,12 +32,13 @@ class Part:
         settings: What must be the same in all parts of a run and whenever it is resumed; values that JSON can hold.
         entries: The run's images in order, those of other shards too: `id` and `file_name`.
         shard: (i, n).
+        root: Folder of the images. Each line notes the size and the time of change of its image, and counts as long as they last.
     """
 
-    def __init__(self, path, settings, entries, shard):
+    def __init__(self, path, settings, entries, shard, root):
         listing = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()
         head = dict(settings=settings, images=len(entries), listing=listing, shard=shard)
-        self.path, self.head = path, msgspec.json.decode(msgspec.json.encode(head))
+        self.path, self.head, self.root = path, msgspec.json.decode(msgspec.json.encode(head)), root
         first, step = shard
         self.mine = {entry["file_name"]: (place, entry) for place, entry in list(enumerate(entries))[first - 1::step]}
 
@@ -44,7 +46,7 @@ class Part:
         """Begin the file, or go on with it: whole lines about images of this shard stay.
 
         Returns:
-            Names of the images that are done.
+            Names of the images that are done: whole lines of their own, and files that have not changed since.
 
         Raises:
             MediaError: It was begun with other settings, or cannot be written.
@@ -65,15 +67,18 @@ class Part:
         if not self.path.is_file():
             return
         head, lines = read_part(self.path)
-        was = (head or self.head)["settings"]  # None: the run before ended before its first line was whole
-        changed = [key for key, value in self.head["settings"].items() if was.get(key) != value]
-        if changed:
-            raise MediaError(f"{self.path}: was begun with another {', '.join(changed)}; take another folder with -o, or remove "
-                             "this file to begin again")
+        if head is None:  # the run before ended before its first line was whole: nobody knows what others are of
+            return
+        was, now = head["settings"], self.head["settings"]
+        changed = [key for key in now if key in was and was[key] != now[key]]
+        if changed or set(now) != set(was):
+            raise MediaError(f"{self.path}: was begun with another {', '.join(changed) or 'version of this tool'}; take another "
+                             "folder with -o, or remove this file to begin again")
         seen = set()
         for _, line in lines:
-            if line["file_name"] in self.mine and line["file_name"] not in seen:
-                seen.add(line["file_name"])
+            name = line["file_name"]
+            if name in self.mine and name not in seen and line.get("file") == state_of(self.root / name):
+                seen.add(name)
                 yield line
 
     def _encoded(self, line):
@@ -85,10 +90,49 @@ class Part:
         """Yield a function (file name, size_hw, annotations) that adds an image's line."""
         with open(self.path, "ab") as file:
             def write(name, size_hw, annotations):
-                line = dict(file_name=name, height=size_hw[0], width=size_hw[1], annotations=annotations)
+                line = dict(file_name=name, height=size_hw[0], width=size_hw[1], annotations=annotations,
+                            file=state_of(self.root / name))
                 file.write(self._encoded(line) + b"\n")
                 file.flush()
             yield write
+
+
+def state_of(file):
+    """What changes when a file is replaced: its size in bytes and its time of change in nanoseconds."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+class Settings(TypedDict):
+    """What a part's head is read for; the other settings are only compared."""
+
+    classes: list[str]
+    category_ids: list[int]
+
+
+class Head(TypedDict):
+    """The first line."""
+
+    settings: dict
+    images: int
+    listing: str
+
+
+class Found(TypedDict):
+    """What a line is read for in an annotation."""
+
+    category_id: int
+
+
+class Line(TypedDict):
+    """A line of an image; what else is in it is kept."""
+
+    file_name: str
+    id: int | str
+    place: int
+    height: int
+    width: int
+    annotations: list[dict]
 
 
 def read_part(path):
@@ -97,18 +141,42 @@ def read_part(path):
     Returns:
         Its head, None when not even that was written whole, and an iterator of (offset in bytes, line) over the whole lines.
     """
-    lines = _lines(path)
-    _, head = next(lines, (0, None))
-    return head, lines
-
-
-def _lines(path):
     with open(path, "rb") as file:
-        offset = 0
+        first = file.readline()
+    head = _parsed(first, Head)
+    if head and not _fits(head["settings"], Settings):
+        head = None
+    known = set(head["settings"]["category_ids"]) if head else set()
+    return head, ((offset, line) for offset, line in _lines(path, len(first)) if _counts_all(line, known))
+
+
+def _counts_all(line, known):
+    """Whether all annotations of a line are of the head's categories."""
+    return all(_fits(item, Found) and item["category_id"] in known for item in line["annotations"])
+
+
+def _lines(path, offset):
+    with open(path, "rb") as file:
+        file.seek(offset)
         for text in file:
-            with contextlib.suppress(msgspec.DecodeError):  # a run was killed while it wrote this line
-                yield offset, msgspec.json.decode(text)
+            if line := _parsed(text, Line):
+                yield offset, line
             offset += len(text)
+
+
+def _parsed(text, kind):
+    """A line as a dict; None when it is not whole, for a run was killed while it wrote it, or is no line of ours."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        value = msgspec.json.decode(text)
+        return value if _fits(value, kind) else None
+    return None
+
+
+def _fits(value, kind):
+    with contextlib.suppress(msgspec.ValidationError):
+        msgspec.convert(value, kind)
+        return True
+    return False
 
 
 def merge_parts(folders, output):
@@ -148,7 +216,9 @@ def merge_parts(folders, output):
 def _common_head(paths):
     heads = [read_part(path)[0] for path in paths]
     for path, head in zip(paths, heads, strict=True):
-        if head is None or any(head[key] != heads[0][key] for key in ("settings", "images", "listing")):
+        if head is None:
+            raise MediaError(f"{path}: its first line is damaged; remove the file, and run its share again")
+        if any(head[key] != heads[0][key] for key in ("settings", "images", "listing")):
             raise MediaError(f"{path}: is of another run than {paths[0]} (model, settings or images differ); run both shares "
                              "with the same command, or remove one")
     return heads[0]
@@ -158,7 +228,8 @@ class Lines:
     """The lines of part files in the order of the images; only where they begin is kept in memory."""
 
     def __init__(self, paths):
-        self.places = {line["place"]: (path, offset) for path in paths for offset, line in read_part(path)[1]}
+        self.places = {line["place"]: (path, offset) for path in paths for head, lines in [read_part(path)]
+                       for offset, line in lines if 0 <= line["place"] < head["images"]}
 
     def __len__(self):
         return len(self.places)
@@ -188,12 +259,17 @@ def _write_coco(file, lines, names):
     file.write(b"]}\n")
 
 
+def as_cell(text):
+    """A text for a table: with an apostrophe before it where a spreadsheet would compute it, `=HYPERLINK(…).jpg`."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _write_counts(file, lines, names):
     """Write a row per image with the number of objects of each class; returns the sums, class name → number."""
     rows, total = csv.writer(file), Counter(dict.fromkeys(names.values(), 0))
-    rows.writerow(["image", *names.values(), "all"])
+    rows.writerow(["image", *map(as_cell, names.values()), "all"])
     for line in lines:
         counts = Counter(names[annotation["category_id"]] for annotation in line["annotations"])
-        rows.writerow([line["file_name"], *(counts[name] for name in names.values()), counts.total()])
+        rows.writerow([as_cell(line["file_name"]), *(counts[name] for name in names.values()), counts.total()])
         total.update(counts)
     return dict(total)

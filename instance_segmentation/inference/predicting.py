@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-
 from instance_segmentation.coco.files import load_coco, read_categories
 from instance_segmentation.coco.findings import Findings, raise_problems, spelled
 from instance_segmentation.coco.images import read_images
@@ -22,9 +20,12 @@ from instance_segmentation.inference.model import load_for_many
 from instance_segmentation.inference.outputs import write_image
 from instance_segmentation.inference.parts import Part, merge_parts, part_path
 from instance_segmentation.inference.pipeline import detect, detect_tiled
-from instance_segmentation.inference.sources import image_files
+from instance_segmentation.inference.sources import check_name, image_files, read_image
 from instance_segmentation.ir.info import ir_files
 from instance_segmentation.report import file_record, progress, say, table
+from instance_segmentation.writing import Inputs
+
+LABEL = 100  # characters of a class name in a file's; the file system has a limit
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,12 @@ def predict(model, source, output, *, data_root=None, shard=(1, 1), masks="rle",
     detector = load_for_many(model, adapter=adapter, **loading)
     tell_threshold(detector)
     settings = dict(model=digest_of(model), classes=detector.classes, category_ids=images.ids_of(detector.classes),
-                    threshold=detector.threshold, resize=repr(detector.resize), masks=masks, draw=draw, crops=crops, tile=tile,
-                    overlap=overlap, speed=loading.get("speed"))
-    part = Part(part_path(output, shard), settings, images.entries, shard)
+                    threshold=detector.threshold, mask_threshold=detector.mask_threshold, resize=repr(detector.resize),
+                    rgb=detector.rgb, masks=masks, draw=draw, crops=crops, tile=tile, overlap=overlap, adapter=adapter,
+                    **{name: loading.get(name) or None for name in ("device", "speed", "layout", "mean_pixel")})
+    inputs = Inputs([source, *(images.root / entry["file_name"] for entry in images.entries)])
+    inputs.refuse(output / "predictions.json")
+    part = Part(part_path(output, shard), settings, images.entries, shard, images.root)
     done, broken, metrics = part.begin(), [], Metrics()
     say("Images", f"{len(part.mine):,} of {len(images.entries):,} in {source}"
         + (f"; {len(done):,} of them are done" if done else ""))
@@ -91,7 +95,7 @@ def predict(model, source, output, *, data_root=None, shard=(1, 1), masks="rle",
              else detect(pictures, detector, metrics, num_infer_requests))
     with progress("Predicting") as show, part.open() as write:
         for frame, prediction in found:
-            save_pictures(replace(prediction, image_bgr=frame.image), frame.name, output, draw, crops)
+            save_pictures(replace(prediction, image_bgr=frame.image), frame.name, output, draw, crops, inputs)
             write(frame.name, prediction.size_hw, prediction.to_coco(category_ids=settings["category_ids"], masks=masks))
             metrics.finished(frame.began)
             show(len(done) + metrics.frames, len(part.mine))
@@ -145,6 +149,8 @@ def list_images(source, data_root=None):
     listed = read_images(document, root, findings)
     raise_problems([findings])
     entries = [dict(id=image["source_id"], file_name=image["name"]) for image in listed.values()]
+    for entry in entries:
+        check_name(entry["file_name"])
     if len({entry["file_name"] for entry in entries}) < len(entries):
         raise DatasetError(f"{source}: lists an image more than once; list each image once")
     return Images(entries, root, {name: number for number, name in names.items()})
@@ -153,23 +159,33 @@ def list_images(source, data_root=None):
 def readable(root, names, broken):
     """Yield (name, image) of each image file below `root`; the names of those that cannot be read are added to `broken`."""
     for name in names:
-        image = cv2.imread(str(root / name))
-        if image is None:
+        try:
+            image = read_image(root / name)
+        except MediaError:
             broken.append(name)
         else:
             yield name, image
 
 
-def save_pictures(prediction, name, output, draw, crops):
+def save_pictures(prediction, name, output, draw, crops, inputs):
     """Write an image's pictures: pictures/NAME, crops/NAME/001_CLASS.png."""
     inside = Path(*[part for part in Path(name).parts if part != ".." and part != Path(name).anchor])  # below the output, always
     if draw:
-        write_image(output / "pictures" / inside, prediction.draw())
+        write_image(output / "pictures" / inside, prediction.draw(), inputs)
     if crops:
-        labels = [re.sub(r"[^\w-]+", "_", label) for label in prediction.names()]
+        _remove_crops(output / "crops" / inside, inputs)
+        labels = [re.sub(r"[^\w-]+", "_", label)[:LABEL] for label in prediction.names()]
         for number, (crop, label) in enumerate(zip(prediction.crops(crops), labels, strict=True), 1):
             if crop.size:
-                write_image(output / "crops" / inside / f"{number:03}_{label}.png", crop)
+                write_image(output / "crops" / inside / f"{number:03}_{label}.png", crop, inputs)
+
+
+def _remove_crops(folder, inputs):
+    """Remove what an earlier run cut out of an image that was replaced since: it may have had more objects."""
+    for file in folder.glob("*.png") if folder.is_dir() else ():
+        if re.fullmatch(r"\d{3,}_[\w-]*", file.stem):
+            inputs.refuse(file)
+            file.unlink()
 
 
 def digest_of(model):

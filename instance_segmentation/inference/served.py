@@ -7,14 +7,16 @@ from http.client import HTTPException
 
 import numpy as np
 
-from instance_segmentation.errors import MissingExtraError, WeightsError
+from instance_segmentation.errors import WeightsError
+from instance_segmentation.inference.answers import TYPES, Metadata, ServerError, fitting, read_metadata, tensors_of
 from instance_segmentation.inference.contracts import contract_of
 from instance_segmentation.inference.exported import assemble
+from instance_segmentation.inference.rest import RestClient
 from instance_segmentation.ir.info import info_of
 from instance_segmentation.ir.preprocessing import guess_layout, parse_layout
 
 ADDRESS = re.compile(r"(?:(http|grpc)://)?([^/:\s]+:\d+)/(?:v2/)?models/([\w.-]+)(?:(?::|/versions/)(\d+))?/?")
-TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0  # for a whole answer, not for a part of it
 
 
 def load_served(address, options):
@@ -29,32 +31,46 @@ def load_served(address, options):
         A Detector.
 
     Raises:
-        WeightsError: The address is none, nobody answers there within 30 s, or there is no such model; also in the midst of a
-            run.
-        MissingExtraError: The client library is not installed.
+        WeightsError: The address is none, nobody answers there within 30 s, there is no such model, or what is answered is none of
+            KServe's answers; also in the midst of a run.
+        MissingExtraError: The client library for gRPC is not installed.
     """
     server = connect(address)
-    inputs, outputs = ({item["name"]: [int(side) for side in item["shape"]] for item in server.metadata[key]}
-                       for key in ("inputs", "outputs"))
+    inputs, outputs = ({port.name: port.shape for port in ports} for ports in (server.metadata.inputs, server.metadata.outputs))
     contract = contract_of(inputs, outputs, address)
-    image = contract.image_input(inputs)
-    layout = parse_layout(options.layout, list(inputs)).get(image) or guess_layout(inputs[image])
-    size_hw = inputs[image][1:3] if layout == "NHWC" else inputs[image][2:]
-    entries = {key: str(value) for key, value in server.metadata.get("rt_info", {}).get("model_info", {}).items()}
-    info = info_of(entries, size_hw, address, options.names)
+    image, names = contract.image_input(inputs), contract.names(outputs)
+    layout = parse_layout(options.layout, list(inputs)).get(image)
+    size_hw, layout = _image_size(inputs[image], layout, address)
+    info = info_of(server.metadata.entries, size_hw, address, options.names)
 
     def run(tensors):
         tensors = dict(tensors) if isinstance(tensors, dict) else {image: tensors}
         tensors[image] = _pixels(tensors[image], options.mean or info.mean, info.scale, layout)
-        return server.infer(tensors, outputs)
+        with explained(address):
+            return fitting(server.infer(tensors), contract, names, outputs)
     return assemble(run, contract, outputs, info, size_hw, options, address)
+
+
+def _image_size(shape, layout, address):
+    """Height and width of the image input, and its layout.
+
+    Raises:
+        WeightsError: It takes no image of three channels.
+    """
+    if len(shape) == 4:
+        layout = layout or guess_layout(shape)
+        sizes = {"NCHW": shape[1:], "NHWC": [shape[3], *shape[1:3]]}.get(layout, (0,))
+        if sizes[0] == 3:
+            return sizes[1:], layout
+    raise WeightsError(f"{address}: its input has the shape {shape}; expected that of an image, [1, 3, H, W] or [1, H, W, 3]"
+                       + (f", with --layout {layout} too" if layout else ""))
 
 
 def connect(address):
     """A Server for an address; raises as `load_served` does."""
     match = ADDRESS.fullmatch(address)
     if not match:
-        raise WeightsError(f"-m {address}: expected HOST:PORT/models/NAME or HOST:PORT/models/NAME:VERSION with --adapter ovms")
+        raise WeightsError(f"{address}: expected HOST:PORT/models/NAME or HOST:PORT/models/NAME:VERSION with the adapter ovms")
     scheme, *place = match.groups()
     if scheme:
         return Server(address, scheme, *place)
@@ -82,41 +98,24 @@ class Server:
     host: str
     name: str
     version: str | None
-    metadata: dict = field(init=False)
+    metadata: Metadata = field(init=False)
 
     def __post_init__(self):
-        self.protocol, self.version = _protocol(self.scheme), self.version or ""
-        self.limits = dict(client_timeout=TIMEOUT_S) if self.scheme == "grpc" else {}
-        with _explained(self.address):
-            self.client = self.protocol.InferenceServerClient(self.host, **({} if self.limits else dict(
-                connection_timeout=TIMEOUT_S, network_timeout=TIMEOUT_S)))
-            as_json = dict(as_json=True) if self.limits else {}  # in REST it always is
-            self.metadata = self.client.get_model_metadata(self.name, self.version, **as_json, **self.limits)
-        self.types = {item["name"]: item["datatype"] for item in self.metadata["inputs"]}
-
-    def infer(self, tensors, outputs):
-        """Arrays by input name → arrays by output name."""
-        with _explained(self.address):
-            answer = self.client.infer(self.name, [self._input(*item) for item in tensors.items()], self.version, **self.limits)
-        return {output: answer.as_numpy(output) for output in outputs}
-
-    def _input(self, name, array):
-        from tritonclient.utils import triton_to_np_dtype
-        tensor = self.protocol.InferInput(name, array.shape, self.types[name])
-        tensor.set_data_from_numpy(np.ascontiguousarray(array, triton_to_np_dtype(self.types[name])))
-        return tensor
-
-
-def _protocol(scheme):
-    """The client library's module for REST or gRPC; both have the same classes."""
-    try:
-        if scheme == "grpc":
-            from tritonclient import grpc as protocol
+        place = self.host, self.name, self.version or "", TIMEOUT_S
+        if self.scheme == "grpc":
+            from instance_segmentation.inference.grpc_client import GrpcClient
+            self.client = GrpcClient(*place)
         else:
-            from tritonclient import http as protocol
-    except (ImportError, RuntimeError) as error:  # RuntimeError: the library without this part
-        raise MissingExtraError("ovms", f"--adapter ovms over {scheme}") from error
-    return protocol
+            self.client = RestClient(*place)
+        with explained(self.address):
+            self.metadata = read_metadata(self.client.metadata())
+        self.types = {port.name: port.datatype for port in self.metadata.inputs}
+
+    def infer(self, tensors):
+        """Arrays by input name → arrays by output name."""
+        types = {name: self.types[name] for name in tensors}
+        return tensors_of(*self.client.infer({name: (np.ascontiguousarray(array, TYPES[types[name]]), types[name])
+                                              for name, array in tensors.items()}))
 
 
 def _pixels(tensor, mean, scale, layout):
@@ -127,20 +126,15 @@ def _pixels(tensor, mean, scale, layout):
 
 
 @contextmanager
-def _explained(address):
+def explained(address):
     """Say in words what went wrong between here and the server."""
-    from tritonclient.utils import InferenceServerException
-    late, gone = f"-m {address}: no answer within {TIMEOUT_S:.0f} s", f"-m {address}: cannot be reached"
     try:
         yield
-    except InferenceServerException as error:
-        if "DEADLINE_EXCEEDED" in str(error.status()):
-            raise WeightsError(late) from error
-        if "UNAVAILABLE" in str(error.status()):
-            raise WeightsError(f"{gone} ({error.message()}). Is the server running, and is this its port?") from error
-        raise WeightsError(f"-m {address}: the server refuses: {error.message()}. Does it serve a model of this name and "
-                           "version?") from error
+    except ServerError as error:
+        raise WeightsError(f"{address}: the server {error}. Does it serve a model of this name and version, by KServe v2?"
+                           ) from error
     except TimeoutError as error:
-        raise WeightsError(late) from error
+        raise WeightsError(f"{address}: no answer within {TIMEOUT_S:.0f} s") from error
     except (OSError, HTTPException) as error:
-        raise WeightsError(f"{gone} ({error}). Is the server running, and is this its port?") from error
+        raise WeightsError(f"{address}: cannot be reached ({error or type(error).__name__}). Is the server running, and is this its "
+                           "port?") from error

@@ -127,3 +127,48 @@ def test_whole_images_are_resized_as_the_model_says(tmp_path):
     np.testing.assert_allclose(sample.pred_instances.bboxes, [[48, 32, 128, 96]])
     seen = (64 * 64 * 200 - 64 * 32 * 55) / (64 * 96)  # beside the image it is black
     assert sample.pred_instances.scores.numpy() == pytest.approx([0.9 * seen / 255], rel=1e-3)
+
+
+@pytest.fixture
+def one_image(tmp_path):
+    """Arguments of `evaluate`: a model whose classes are called like markup, and an image with an object of the first."""
+    from tests.unit import tiny_models
+    names = ["bolt [m8]", "x [/m8]"]
+    xml = tiny_models.mask_rcnn(tmp_path / "m.xml", labels=(0,), rt_info=dict(label_info=json.dumps(dict(label_names=names))))
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 96, 3), 255, np.uint8))
+    (tmp_path / "a.json").write_text(json.dumps(dict(
+        images=[dict(id=1, file_name="a.png", height=64, width=96)],
+        annotations=[dict(id=1, image_id=1, category_id=1, bbox=[24, 16, 48, 32], area=1536, iscrowd=0,
+                          segmentation=[[24, 16, 72, 16, 72, 48, 24, 48]])],
+        categories=[dict(id=index, name=name) for index, name in enumerate(names, 1)])))
+    return dict(work_dir=None, load_weights=xml, test_ann_files=[tmp_path / "a.json"], test_data_roots=[tmp_path],
+                num_workers=0, size=(64, 96))
+
+
+def test_the_table_shows_names_that_look_like_markup(one_image, capsys):
+    from instance_segmentation import api
+    api.evaluate(**one_image)
+    out = capsys.readouterr().out
+    assert "bolt [m8]" in out and "x [/m8]" in out
+
+
+def test_files_of_an_evaluation_are_written_before_its_table_is_printed(one_image, tmp_path, monkeypatch):
+    from instance_segmentation import api, evaluation
+
+    def closed(*_):
+        raise BrokenPipeError
+    monkeypatch.setattr(evaluation, "class_table", closed)
+    files = {name: tmp_path / f"out/{name}" for name in ("save_metrics_to", "report", "save_results_to")}
+    files = {name: path.with_suffix(".html" if name == "report" else ".yaml") for name, path in files.items()}
+    with pytest.raises(BrokenPipeError):
+        api.evaluate(**one_image, **files)
+    assert [name for name, path in files.items() if not path.is_file()] == []
+
+
+def test_pictures_never_replace_the_images_they_show(one_image, tmp_path):
+    from instance_segmentation import api
+    from instance_segmentation.errors import MediaError
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(MediaError, match="is an input and would be overwritten"):
+        api.evaluate(**one_image, save_output_to=tmp_path)
+    assert (tmp_path / "a.png").read_bytes() == before

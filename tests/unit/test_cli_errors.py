@@ -5,11 +5,13 @@ import ast
 import errno
 import os
 import re
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from instance_segmentation.cli import extra_of, run
+from instance_segmentation.cli import ending_on_signals, extra_of, run
 from instance_segmentation.errors import WeightsError
 
 
@@ -68,3 +70,42 @@ def test_messages_name_the_flags_of_the_program_at_hand(capsys):
 
     assert run(argparse.ArgumentParser("tool"), [], call, {"--load-weights": "--ckpt", "-m": "--ckpt"}) == 1
     assert capsys.readouterr().err == "tool: no.pth: no such file; give it to --ckpt, not to --load-weights-now or --ckpt\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_unwind_the_program_once(number, capsys):
+    closed = []
+
+    def call(args):
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), number)  # a second one does not interrupt the closing of files
+            closed.append(True)
+
+    with ending_on_signals():
+        assert run(argparse.ArgumentParser("tool"), [], call) == 128 + number
+    assert closed and capsys.readouterr().err == f"tool: ended by {number.name}\n"
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_signals_of_another_thread_or_nohup_are_left_alone():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_on_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    raised = []
+
+    def work():
+        try:
+            with ending_on_signals():
+                pass
+        except ValueError as error:  # signals belong to the main thread
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not raised

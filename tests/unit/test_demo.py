@@ -1,11 +1,14 @@
 """`instseg demo` from the command line to the files it writes, with a model of constants; no torch."""
 
+import itertools
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -151,15 +154,18 @@ def test_failing_rendering_ends_the_run_and_leaves_a_playable_video(model, video
     assert frames_of(tmp_path / "o.avi") in (4, 5, 6)  # the video's grey levels are not exact
 
 
-def test_ctrl_c_leaves_a_playable_video(model, video, tmp_path):
-    output = tmp_path / "o.avi"
+@pytest.mark.parametrize("number, code, suffix, says", [
+    (signal.SIGINT, 130, ".avi", "interrupted"), (signal.SIGTERM, 143, ".mp4", "ended by SIGTERM")],
+    ids=["Ctrl-C", "docker stop"])
+def test_a_run_that_is_ended_leaves_a_playable_video(model, video, tmp_path, number, code, suffix, says):
+    output = tmp_path / f"o{suffix}"
     process = subprocess.Popen([sys.executable, "-m", "instance_segmentation", "demo", "-m", model, "-i", video, "--no_show",
                                 "--loop", "-o", output, "-limit", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (output.is_file() and output.stat().st_size > 20_000):
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in err and "FPS" in out, out + err
+    assert process.returncode == code and says in err and "FPS" in out and "Traceback" not in err, out + err
     assert frames_of(output) > 5
 
 
@@ -184,6 +190,94 @@ def test_keys_end_the_run_and_switch_monitors(model, video, monkeypatch):
     assert [delay for _, delay in shown] == [7, 7, 7]
     corners = [picture[-20:, :30].mean() for picture, _ in shown]
     assert corners[2] < 0.6 * corners[1]  # the panel is dark
+
+
+def test_what_was_found_is_told(model, photos, video, capsys):
+    assert main(["-m", model, "-i", str(photos / "00.png"), "--no_show"]) == 0
+    out = capsys.readouterr().out
+    assert "Found       1 object in 1 frame: 1 red dog\n" in out and "Metrics     1 frame, " in out
+    assert main(["-m", model, "-i", video, "--no_show", "-t", "0.3"]) == 0
+    assert f"{len(LEVELS)} objects in {len(LEVELS)} frames: {len(LEVELS)} red dog; followed as 1 track" in capsys.readouterr().out
+
+
+def test_a_loop_that_has_saved_all_it_may_ends(model, photos, video, tmp_path, capsys):
+    """Without a window, a table or new lines of JSON, further rounds would go nowhere."""
+    for number, source in enumerate((str(photos), video, str(photos / "00.png"))):
+        assert main(["-m", model, "-i", source, "--no_show", "--loop", "-limit", "5", "-o", str(tmp_path / f"{number}_%d.png"),
+                     "--save-json", str(tmp_path / "o.jsonl")]) == 0
+        assert len(list(tmp_path.glob(f"{number}_*.png"))) == 5
+        assert "The 5 frames of -limit are saved" in capsys.readouterr().out
+
+
+def test_frames_that_the_limit_leaves_out_are_told(model, video, tmp_path, capsys):
+    assert main(["-m", model, "-i", video, "--no_show", "-o", str(tmp_path / "o.avi"), "-limit", "5"]) == 0
+    assert "o.avi, 5 frames; -limit 5 leaves the others out, -limit 0 saves all" in capsys.readouterr().out
+
+
+def links_to(path, name):
+    other = path.with_name(name)
+    other.hardlink_to(path)
+    return other
+
+
+@pytest.mark.parametrize("output", [lambda path: path, lambda path: path.parent / ".." / path.parent.name / path.name,
+                                    lambda path: links_to(path, f"link{path.suffix}")], ids=["itself", "..", "link"])
+@pytest.mark.parametrize("kind", ["video", "photo"])
+def test_the_input_is_never_overwritten(model, photos, video, tmp_path, capsys, kind, output):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    path = folder / ("v.avi" if kind == "video" else "a.png")
+    path.write_bytes((photos / "00.png").read_bytes() if kind == "photo" else Path(video).read_bytes())
+    before = path.read_bytes()
+    assert main(["-m", model, "-i", str(path), "-o", str(output(path)), "--no_show"]) == 1
+    assert "is an input and would be overwritten" in capsys.readouterr().err and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("pattern, code", [("%02d.png", 1), ("%d.png", 0), ("0%d.png", 1), ("%02d.jpg", 0)])
+def test_numbered_pictures_never_overwrite_a_folder_that_is_read(model, photos, tmp_path, pattern, code):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        (folder / f"{index:02}.png").write_bytes((photos / f"{index:02}.png").read_bytes())
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert main(["-m", model, "-i", str(folder), "-o", str(folder / pattern), "--no_show"]) == code
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_json_lines_never_overwrite_what_is_read(model, photos, tmp_path, capsys):
+    copy = tmp_path / "m.xml"
+    for suffix in (".xml", ".bin"):
+        copy.with_suffix(suffix).write_bytes(Path(model).with_suffix(suffix).read_bytes())
+    for path in (copy, copy.with_suffix(".bin"), photos / "00.png"):
+        before = path.read_bytes()
+        assert main(["-m", str(copy), "-i", str(photos), "--no_show", "--save-json", str(path)]) == 1
+        assert f"{path.name}: is an input" in capsys.readouterr().err and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["1.5", "-0.1", "30", "nan", "half"])
+def test_thresholds_beyond_what_scores_can_be(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["-m", "m.xml", "-i", "a.jpg", "-t", text])
+    assert "expected a number from 0 to 1" in capsys.readouterr().err
+
+
+def test_nothing_but_the_message_about_a_missing_camera(model):
+    """OpenCV and FFmpeg print lines of their own, past Python's streams."""
+    run = subprocess.run([sys.executable, "-m", "instance_segmentation", "demo", "-m", model, "-i", "7", "--no_show"],
+                         capture_output=True, text=True)
+    assert run.stderr == "instseg demo: there is no camera 7, or another program uses it\n" and run.returncode == 1
+
+
+@pytest.mark.parametrize("argument", ["-i", "-o", "--save-json"])
+def test_a_file_name_that_is_no_text(model, photos, tmp_path, argument, capsys):
+    """OpenCV ends the process when it is given one."""
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    with open(name, "wb") as file:
+        file.write((photos / "00.png").read_bytes())
+    for given in (name, str(tmp_path)):
+        arguments = {"-i": str(photos), **({argument: given} if argument == "-i" else {argument: name})}
+        assert main(["-m", model, "--no_show", *itertools.chain(*arguments.items())]) in (1, 0 if argument == "--save-json" else 1)
+    assert r"caf\xe9.png: its name is not valid UTF-8" in capsys.readouterr().err or argument == "--save-json"
 
 
 def test_unknown_monitor(model, photos, capsys):
@@ -231,8 +325,10 @@ def test_devices_and_streams(model, photos, options, capsys):
 @pytest.mark.parametrize(("options", "says"), [(["-d", "MYRIAD"], "not supported MYRIAD since 2023"),
                                                (["-nstreams", "GPU:2"], "-nstreams GPU:2: expected"),
                                                (["-d", "TOASTER"], "Devices of this machine: (.*)CPU"),
-                                               (["-i", "nowhere"], "-i nowhere: no such file"),
-                                               (["-o", "x.gif"], "-o x.gif: expected a name ending in"),
+                                               (["-i", "nowhere"], "nowhere: no such file"),
+                                               (["-i", "7"], "demo: there is no camera 7"),
+                                               (["-o", "x.gif"], "x.gif: expected an output whose name ends in"),
+                                               (["-o", "x_%03d_%d.jpg"], "expected one number such as %03d"),
                                                (["-m", "no.xml"], "no.xml: no such file")], ids=str)
 def test_mistakes(model, photos, options, says, capsys):
     assert main(["-m", model, "-i", str(photos), "--no_show", *options]) == 1

@@ -60,3 +60,17 @@ def test_note():
     canvas = grey(255)
     note(canvas, ["FPS 12.3"])
     assert canvas[:20, :60].min() < 60 and (canvas[40:] == 255).all()
+
+
+@pytest.mark.parametrize("box", [[np.nan] * 4, [0, 0, np.inf, 9], [-3e38, 0, 3e38, 9], [1e12, 0, 2e12, 9]], ids=str)
+def test_boxes_that_are_no_numbers_or_far_outside(box):
+    """A device that overflows computes them; the mask is drawn all the same."""
+    found = replace(seen((80, 5, 100, 50, 1)), boxes=np.float32([box]))
+    drawn = draw(grey(100), found, Look())
+    np.testing.assert_allclose(drawn[12, 120], 0.55 * 100 + 0.45 * np.array(colour_of(1)), atol=1)
+
+
+@pytest.mark.parametrize("name", ["\ud83d", "a\x1b[31m\nb\0", "苹果"], ids=ascii)
+def test_names_that_opencv_cannot_take(name):
+    """It ends the process for half a character, which a damaged model's JSON can hold."""
+    assert (draw(grey(100), replace(seen((80, 20, 100, 30, 0)), classes=(name, "b"))) != 100).any()

@@ -16,10 +16,12 @@ def pasted(boxes, masks, size_hw, **options):
 
 
 def paste_densely(box, mask, size_hw, threshold=0.5):
-    """Bilinear sampling at every pixel of the image, by one weight matrix per axis."""
+    """Bilinear sampling at every pixel of the image, by one weight matrix per axis; 0 from the second pixel beside the box."""
     def weights(pixels, low, high, cells):
-        positions = (np.arange(pixels) + 0.5 - low) / (high - low) * cells - 0.5
-        return np.clip(1 - np.abs(positions[:, None] - np.arange(cells)), 0, 1)
+        index = np.arange(pixels)
+        positions = (index + 0.5 - low) / (high - low) * cells - 0.5
+        reached = (index >= np.floor(low) - 1) & (index < np.ceil(high) + 1)
+        return np.clip(1 - np.abs(positions[:, None] - np.arange(cells)), 0, 1) * reached[:, None]
     rows = weights(size_hw[0], box[1], box[3], mask.shape[0])
     return rows @ mask @ weights(size_hw[1], box[0], box[2], mask.shape[1]).T >= threshold
 
@@ -40,6 +42,24 @@ def test_equals_a_dense_paste_and_pycocotools_encode(cells, threshold):
     expected = [coco_mask.encode(np.asfortranarray(paste_densely(box, mask, (61, 83), threshold), np.uint8))
                 for box, mask in zip(boxes.astype(float), masks, strict=True)]
     assert paste_rles(boxes, masks, (61, 83), threshold) == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_low_thresholds_reach_one_pixel_beyond_the_box_to_every_side(seed):
+    """With few cells, half of one is many pixels."""
+    boxes = random_boxes(20, (61, 83), seed)
+    masks = np.random.default_rng(seed).uniform(0.3, 1, (20, 3, 3)).astype(np.float32)
+    expected = np.stack([paste_densely(box, mask, (61, 83), 0.1) for box, mask in zip(boxes.astype(float), masks, strict=True)])
+    np.testing.assert_array_equal(pasted(boxes, masks, (61, 83), threshold=0.1), expected)
+
+
+@pytest.mark.parametrize("box", [[np.nan] * 4, [2, 2, np.nan, 9], [2, 2, np.inf, 9], [-np.inf, 2, np.inf, 9], [-1e30, 2, 1e30, 9],
+                                 [1e30, 1e30, 3e38, 3e38]], ids=str)
+def test_box_that_is_no_number(box):
+    """What a device computes that overflows; its neighbours keep their masks."""
+    masks = pasted([[2, 2, 9, 9], box, [3, 3, 8, 8]], np.ones((3, 14, 14)), (20, 30))
+    assert (masks[0].sum(), masks[2].sum()) == (49, 25)
+    assert masks[1].sum() == (7 * 30 if np.isfinite(box).all() and box[0] < 0 else 0)
 
 
 def test_certain_mask_fills_its_box():

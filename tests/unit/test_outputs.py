@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.errors import MediaError
-from instance_segmentation.inference.outputs import JsonLines, Output, fitted
+from instance_segmentation.inference.outputs import JsonLines, Output, fitted, write_image
 from instance_segmentation.inference.sources import open_source
 from tests.unit.test_tracking import seen
 
@@ -61,6 +61,33 @@ def test_names_that_cannot_work(tmp_path, name, says):
     with pytest.raises(MediaError, match=says):
         Output(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, first", [("100%_%03d.png", "100%_000.png"), ("%%_%d.png", "%_0.png"), ("a%d%.png", "a0%.png"),
+                                         ("%2d.png", " 0.png")])
+def test_percent_signs_beside_the_number(tmp_path, name, first):
+    with Output(tmp_path / name) as output:
+        output.write(picture(50))
+    assert [path.name for path in tmp_path.iterdir()] == [first]
+
+
+@pytest.mark.parametrize("name", ["out_%03d_%s.jpg", "x_%03d_%d.jpg", "%-5d_%d.jpg", "50%off_%d.jpg"])
+def test_formats_that_are_not_one_number(tmp_path, name):
+    with pytest.raises(MediaError, match="expected one number such as %03d"):
+        Output(tmp_path / name)
+
+
+def test_a_single_picture_may_be_called_anything(tmp_path):
+    with Output(tmp_path / "50%off %s.png", single=True) as output:
+        output.write(picture(50))
+    assert (tmp_path / "50%off %s.png").is_file()
+
+
+@pytest.mark.parametrize("size_hw, name", [((0, 0), "a.png"), ((1, 70_000), "a.jpg")])
+def test_pictures_that_no_file_can_hold(tmp_path, size_hw, name, capfd):
+    with pytest.raises(MediaError, match="a size that its format knows"):
+        write_image(tmp_path / name, picture(1, size_hw))
+    assert capfd.readouterr().err == ""
 
 
 def test_fitted_scales_up_and_down():

@@ -129,6 +129,109 @@ def test_other_settings_are_refused(model, photos, tmp_path, capsys):
     assert results(tmp_path / "found") == before
 
 
+@pytest.mark.parametrize("flags, name", [
+    (["--mean_pixel", "100", "100", "100"], "mean_pixel"), (["--layout", "[NCHW]"], "layout"), (["-d", "AUTO"], "device"),
+    (["--masks", "polygon"], "masks"), (["--tile", "64"], "tile")], ids=lambda value: value if isinstance(value, str) else "")
+def test_whatever_changes_results_is_a_setting(model, photos, tmp_path, capsys, flags, name):
+    """Neither goes a run on with it, nor are shares merged."""
+    assert predict(model, photos, tmp_path / "a", "--shard", "1/2") == 0
+    assert predict(model, photos, tmp_path / "a", "--shard", "1/2", *flags) == 1
+    assert f"was begun with another {name}" in capsys.readouterr().err
+    assert predict(model, photos, tmp_path / "b", "--shard", "2/2", *flags) == 0
+    assert main(["--merge", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path)]) == 1
+    assert "is of another run than" in capsys.readouterr().err
+
+
+def test_part_of_another_version(model, photos, tmp_path, capsys):
+    assert predict(model, photos, tmp_path / "a") == 0
+    part = tmp_path / "a/part-1-of-1.jsonl"
+    head, rest = part.read_text().split("\n", 1)
+    head = json.loads(head)
+    del head["settings"]["mean_pixel"]
+    part.write_text(json.dumps(head) + "\n" + rest)
+    assert predict(model, photos, tmp_path / "a") == 1
+    assert "was begun with another version of this tool" in capsys.readouterr().err
+
+
+def test_a_replaced_image_is_done_again(model, photos, tmp_path, capsys):
+    assert predict(model, photos, tmp_path / "found", "--crops", "box", "--draw") == 0
+    crops = list((tmp_path / "found/crops").rglob("*.png"))
+    cv2.imwrite(str(photos / NAMES[0]), np.zeros((96, 144, 3), np.uint8))  # nothing is found on black
+    (photos / NAMES[1]).touch()
+    capsys.readouterr()
+    assert predict(model, photos, tmp_path / "found", "--crops", "box", "--draw") == 0
+    assert "5 of them are done" in capsys.readouterr().out
+    rows = list(csv.reader((tmp_path / "found/counts.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row[-1] for row in rows[1:]] == ["0", *map(str, FOUND[1:])]
+    left = list((tmp_path / "found/crops").rglob("*.png"))
+    assert {path.parent.name for path in crops} - {path.parent.name for path in left} == {NAMES[0]}
+    assert cv2.imread(str(tmp_path / "found/pictures" / NAMES[0])).max() == 0
+
+
+BAD_LINES = ["5", "{}", "[]", "null", '"a"', "[" * 100_000, "\xff", '{"file_name": 5}',
+             '{"file_name": "x", "id": 1, "place": 99, "height": 1, "width": 1, "annotations": []}',
+             '{"file_name": "x", "id": 1, "place": 0, "height": 1, "width": 1, "annotations": [5]}',
+             '{"file_name": "x", "id": 1, "place": 0, "height": 1, "width": 1, "annotations": [{"category_id": 99}]}']
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=lambda line: line[:60])
+def test_lines_that_are_none_of_ours_do_not_count(model, photos, tmp_path, capsys, line):
+    assert predict(model, photos, tmp_path / "whole") == 0
+    part = tmp_path / "whole/part-1-of-1.jsonl"
+    lines = part.read_bytes().splitlines()
+    before = results(tmp_path / "whole")
+    part.write_bytes(b"\n".join([*lines[:3], line.encode("latin-1"), *lines[4:]]) + b"\n")
+    assert main(["--merge", str(part.parent), "-o", str(tmp_path / "merged")]) == 1
+    assert "1 of 7 images are missing" in capsys.readouterr().err
+    assert predict(model, photos, part.parent) == 0
+    assert "6 of them are done" in capsys.readouterr().out and results(part.parent) == before
+
+
+@pytest.mark.parametrize("line", [*BAD_LINES, '{"settings": {}, "images": 1, "listing": ""}',
+                                  '{"settings": {"classes": "ab", "category_ids": [1]}, "images": 7, "listing": ""}'],
+                         ids=lambda line: line[:60])
+def test_damaged_head(model, photos, tmp_path, capsys, line):
+    """Nobody knows how its lines were made: they are done again, and not merged."""
+    assert predict(model, photos, tmp_path / "whole") == 0
+    part = tmp_path / "whole/part-1-of-1.jsonl"
+    before = results(tmp_path / "whole")
+    part.write_bytes(b"\n".join([line.encode("latin-1"), *part.read_bytes().splitlines()[1:]]) + b"\n")
+    assert main(["--merge", str(part.parent), "-o", str(tmp_path / "merged")]) == 1
+    assert "its first line is damaged" in capsys.readouterr().err
+    assert predict(model, photos, part.parent) == 0
+    assert "of them are done" not in capsys.readouterr().out and results(part.parent) == before
+
+
+def test_cells_that_a_spreadsheet_would_compute(photos, tmp_path):
+    for number, name in enumerate(("=1+1.png", "+a.png", "@b.png", "-c.png")):
+        (photos / NAMES[number]).rename(photos / name)
+    xml = tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=dict(label_info='{"label_names": ["-cat", "=HYPERLINK(1)"]}'))
+    assert predict(str(xml), photos, tmp_path / "found") == 0
+    rows = list(csv.reader((tmp_path / "found/counts.csv").read_text(encoding="utf-8").splitlines()))
+    assert rows[0] == ["image", "'-cat", "'=HYPERLINK(1)", "all"]
+    assert [row[0] for row in rows[1:5]] == ["'+a.png", "'-c.png", "'=1+1.png", "'@b.png"] and rows[1][1:] == ["0", "1", "1"]
+
+
+def test_nothing_that_is_read_is_overwritten(model, photos, tmp_path, capsys):
+    """Pictures of the pictures of an earlier run, a COCO file called as the result is, crops of crops."""
+    pictures = tmp_path / "found/pictures"
+    pictures.parent.mkdir()
+    photos.rename(pictures)
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    assert predict(model, pictures, tmp_path / "found", "--draw") == 1
+    assert "is an input and would be overwritten" in capsys.readouterr().err
+    document = dict(images=[dict(id=1, file_name=NAMES[0], height=96, width=144)], annotations=[], categories=[])
+    (pictures / "predictions.json").write_text(json.dumps(document))
+    assert predict(model, pictures / "predictions.json", pictures) == 1
+    assert "predictions.json: is an input" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_class_name_that_is_longer_than_a_file_name_may_be(photos, tmp_path):
+    xml = tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=dict(label_info=json.dumps(dict(label_names=["a", "b" * 300]))))
+    assert predict(str(xml), photos, tmp_path / "found", "--crops", "box") == 0
+
+
 def test_pictures_stay_in_the_output_folder(model, photos, tmp_path):
     data = tmp_path / "annotations/data.json"
     data.parent.mkdir()
@@ -143,7 +246,7 @@ def test_pictures_stay_in_the_output_folder(model, photos, tmp_path):
 @pytest.mark.parametrize("flags, code, says", [
     (["-o", "x"], 2, "-m/--model and -i/--input are required"),
     (["-m", "m.xml", "-i", ".", "-o", "x", "--shard", "4/3"], 2, "got '4/3', expected I/N"),
-    (["-m", "m.xml", "-i", "nowhere", "-o", "x"], 1, "-i nowhere: no such image or folder"),
+    (["-m", "m.xml", "-i", "nowhere", "-o", "x"], 1, "nowhere: no such image or folder"),
     (["--merge", ".", "-o", "x"], 1, "no part files"),
 ], ids=["nothing", "share", "input", "merge"])
 def test_mistakes(tmp_path, monkeypatch, capsys, flags, code, says):

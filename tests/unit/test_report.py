@@ -1,11 +1,25 @@
-"""metrics.yaml and metrics.json."""
+"""metrics.yaml and metrics.json; what may go to a terminal."""
 
+import argparse
 import json
 import math
 
+import pytest
 import yaml
 
-from instance_segmentation.report import file_record, metric_records, number, write_metrics_json, write_metrics_yaml
+from instance_segmentation.cli import run
+from instance_segmentation.errors import MediaError
+from instance_segmentation.report import (
+    file_record,
+    metric_records,
+    number,
+    printable,
+    progress,
+    say,
+    table,
+    write_metrics_json,
+    write_metrics_yaml,
+)
 
 
 def test_metrics_yaml_has_the_documented_keys_and_keeps_foreign_ones(tmp_path):
@@ -33,3 +47,36 @@ def test_metrics_json_is_unrounded_and_nan_is_null(tmp_path):
 
 def test_number_for_people():
     assert number(0.12345) == "0.123" and number(math.nan) == "–"
+
+
+def test_names_are_no_markup(capsys):
+    """A class may be called like a tag of rich's: it is shown whole, and `[/m8]` is no closing tag."""
+    table("x [/m8]", ("class [red]", "n"), [("bolt [m8]", 1), ("x [/m8]", 2), ("tomato [ripe]", 3), (":car:", 4)])
+    say("Data", "a :car: of class x [/m8]")
+    with progress("tiles [/of] {this}") as show:
+        show(1, 2)
+    out = capsys.readouterr().out
+    for name in ("x [/m8]", "class [red]", "bolt [m8]", "tomato [ripe]", ":car:", "a :car: of class x [/m8]"):
+        assert name in out
+
+
+HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\r\u202ed\ud83de\udcff"
+
+
+@pytest.mark.parametrize("tell", [
+    lambda: say("Data", HOSTILE), lambda: say(HOSTILE), lambda: table(HOSTILE, (HOSTILE, ""), [(HOSTILE, 1)]),
+    lambda: run(argparse.ArgumentParser(), [], fail)], ids=["text", "title", "table", "error"])
+def test_terminals_get_no_commands(capsys, tell):
+    """Names from a downloaded model or data set may hold escape sequences."""
+    tell()
+    out = "".join(capsys.readouterr())
+    assert r"a\x1b]0;owned\x07b\x9b31mc\x0d\u202ed\ud83de\xff" in out.replace("\n", "")
+    assert not set(out) & set("\x1b\x07\x9b\r\u202e")
+
+
+def fail(args):
+    raise MediaError(HOSTILE)
+
+
+def test_printable_keeps_what_people_write():
+    assert printable(text := "Äpfel\t→ 苹果\n\u200fסלט\u200f 🍎") == text

@@ -68,7 +68,7 @@ def test_dead_server(photo, capsys):
     with socket.create_server(("127.0.0.1", 0)) as idle:
         port = idle.getsockname()[1]
     assert run(f"127.0.0.1:{port}/models/a", photo) == 1
-    assert f"-m 127.0.0.1:{port}/models/a: cannot be reached" in capsys.readouterr().err
+    assert f"demo: 127.0.0.1:{port}/models/a: cannot be reached" in capsys.readouterr().err
 
 
 def test_silent_server(photo, capsys, monkeypatch):
@@ -126,7 +126,7 @@ def test_grpc_mistakes(grpc_address, photo, capsys, monkeypatch):
 @pytest.mark.parametrize("model", ["model.xml", "localhost/models/a", "localhost:9000/a", "localhost:9000/models/a b"])
 def test_no_address(model, photo, capsys):
     assert run(model, photo) == 1
-    assert f"-m {model}: expected HOST:PORT/models/NAME" in capsys.readouterr().err
+    assert f"demo: {model}: expected HOST:PORT/models/NAME" in capsys.readouterr().err
 
 
 def test_repository_for_the_server(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from instance_segmentation.errors import MediaError
-from instance_segmentation.inference.sources import open_source
+from instance_segmentation.inference.sources import open_source, read_image
 
 
 def grey(level):
@@ -77,7 +77,7 @@ def test_damaged_image_in_a_folder_is_named_when_its_turn_comes(folder):
 
 def test_video_that_breaks_off_gives_its_frames_and_then_an_error(video):
     video.write_bytes(video.read_bytes().replace(b"00dc", b"junk"))
-    with pytest.raises(MediaError, match="v.avi: no frame could be read after 0"):
+    with pytest.raises(MediaError, match="v.avi: holds no frame that can be read"):
         levels(open_source(video))
 
 
@@ -94,3 +94,27 @@ def test_neither_image_nor_video(tmp_path):
         open_source(tmp_path / "text.mp4")
     with pytest.raises(MediaError, match="holds no images"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "says"), [("no.jpg", "no.jpg: there is no such file"), (".", "is a folder, expected an image"),
+                                            ("text.jpg", "cannot be read as an image"), ("empty.jpg", "cannot be read as an")])
+def test_images_that_cannot_be_read_say_why_and_opencv_adds_nothing(tmp_path, name, says, capfd):
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(MediaError, match=says):
+        read_image(tmp_path / name)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_empty_list_and_a_number(tmp_path):
+    with pytest.raises(MediaError, match="the list of images is empty"):
+        open_source([])
+    with pytest.raises(MediaError, match="there is no camera 97"):
+        open_source(97)
+
+
+def test_one_image_in_a_list_or_folder_is_one_picture(folder, video):
+    (folder / "a.PNG").unlink()
+    files = folder / "b.png", video
+    assert [open_source(what).kind for what in ([folder / "b.png"], folder)] == ["image", "image"]
+    assert open_source([folder / "b.png"]).files == (files[0],) and open_source(video).files == (files[1],)
