@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from instance_segmentation.cli import main
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.coco.masks import to_rle
+from instance_segmentation.data.formats import rle_of_piece
 
 SIZE_HW = 40, 60
 SHAPE = [[4.25, 3.5], [30.75, 5.0], [21.0, 27.25], [9.5, 14.0]]
@@ -148,7 +149,7 @@ def test_yolo_of_roboflow_lies_beside_its_yaml(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("7 0.1 0.1 0.2 0.2 0.3 0.1", "(labels/train/a.txt:1: class 7; names: nut, fig)"),
+    ("7 0.1 0.1 0.2 0.2 0.3 0.1", "(labels/train/a.txt:1: class 7; the names have 0, 1)"),
     ("0 0.1 0.1 0.2 0.2 0.3", "odd number of coordinates; expected pairs x y (labels/train/a.txt:1: 5 coordinates)"),
     ("0 0.1 oops", "without a class number and coordinates from 0 to 1; correct or delete it (labels/train/a.txt:1: 0 0.1 oops)"),
 ], ids=["class", "odd", "text"])
@@ -238,3 +239,16 @@ def test_a_format_that_it_is_not(tmp_path, capsys):
 def test_what_is_no_data_set(tmp_path, capsys, source, message):
     code, out = imported(capsys, tmp_path / source)
     assert code == 1 and message in out
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_rle_of_a_piece_is_that_of_the_whole_mask(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 9, 2).tolist()
+    left, top = int(rng.integers(width)), int(rng.integers(height))
+    piece = rng.random(rng.integers(1, 9, 2)) < rng.choice([0.1, 0.5, 0.9, 1.0])
+    mask = np.zeros((height, width), np.uint8, order="F")
+    inside = piece[:height - top, :width - left]
+    mask[top:top + inside.shape[0], left:left + inside.shape[1]] = inside
+    expected = coco_mask.encode(mask)["counts"].decode()
+    assert rle_of_piece(piece, left, top, (height, width)) == {"size": [height, width], "counts": expected}

@@ -12,7 +12,7 @@ from instance_segmentation.data.formats import (
     corners,
     ellipse,
     grouped,
-    rle_of,
+    rle_of_piece,
     split_of,
     turned_box,
 )
@@ -179,14 +179,11 @@ def _mask(element, size_hw):
     """Runs of 0 and 1 by turns, row by row, of the rectangle around the mask."""
     left, top, width, height = (int(value) for value in _numbers(element, "left", "top", "width", "height"))
     runs = np.array(element.attrib["rle"].split(","), np.int64)
-    if not (0 < width <= size_hw[1] and 0 < height <= size_hw[0] and 0 <= left < size_hw[1] and 0 <= top < size_hw[0]):
-        raise ValueError("its rectangle lies outside the image")
+    if not (0 < width <= size_hw[1] and 0 < height <= size_hw[0]):
+        raise ValueError("its rectangle is larger than the image")
     if (runs < 0).any() or runs.sum() > width * height:
         raise ValueError("its runs do not fill its rectangle")
     values = np.zeros(width * height, np.uint8)
     filled = np.repeat(np.arange(len(runs)) % 2, runs)
     values[:len(filled)] = filled
-    piece = values.reshape(height, width)[:size_hw[0] - top, :size_hw[1] - left]
-    mask = np.zeros(size_hw, np.uint8)
-    mask[top:top + piece.shape[0], left:left + piece.shape[1]] = piece
-    return rle_of(mask)
+    return rle_of_piece(values.reshape(height, width), left, top, size_hw)

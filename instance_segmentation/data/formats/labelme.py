@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from instance_segmentation.coco.images import UNREADABLE, oriented_size
-from instance_segmentation.data.formats import NO_CLASS, LabelledImage, Shape, corners, ellipse, grouped, rle_of, split_of
+from instance_segmentation.data.formats import NO_CLASS, LabelledImage, Shape, corners, ellipse, grouped, rle_of_piece, split_of
 from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles
 from instance_segmentation.json_files import JsonError, parse_json
 
@@ -128,9 +128,4 @@ def _mask(entry, points, size_hw):
     left, top = points[0].round().astype(int)
     with Image.open(io.BytesIO(base64.b64decode(entry["mask"]))) as picture:
         piece = np.asarray(picture.convert("L")) > 0
-    if not (0 <= left < size_hw[1] and 0 <= top < size_hw[0]):
-        raise ValueError("its mask lies outside the image")
-    piece = piece[:size_hw[0] - top, :size_hw[1] - left]
-    mask = np.zeros(size_hw, np.uint8)
-    mask[top:top + piece.shape[0], left:left + piece.shape[1]] = piece
-    return rle_of(mask)
+    return rle_of_piece(piece, int(left), int(top), size_hw)

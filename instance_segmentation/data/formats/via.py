@@ -38,13 +38,15 @@ def read_via(source, data):
     attribute = _attribute([region for _, entry in entries for region in _regions(entry)])
     data.notes.append(f'the class is the attribute "{attribute}"' if attribute else
                       f'regions have no attribute, so all are of one class, "{ANY}"')
-    names = set()
+    names, only = set(), _only_class(entries, attribute)
+    if only and any(not _class(region, attribute) for _, entry in entries for region in _regions(entry)):
+        data.notes.append(f'regions without a class are taken as "{only}", the only one there is')
     for file, entry in data.each(entries):
         path = images.find(str(entry.get("filename") or ""))
         size = path and images.size(path)
         if not size:
             continue
-        shapes = [shape for region in _regions(entry) if (shape := _shape(region, attribute, str(entry["filename"]), data))]
+        shapes = [shape for region in _regions(entry) if (shape := _shape(region, attribute, only, str(entry["filename"]), data))]
         names |= {shape.name for shape in shapes}
         split = split_of(path.relative_to(folder))
         data.add(LabelledImage(path, *size, shapes), split if split != "all" else split_of(file.relative_to(folder)))
@@ -90,10 +92,21 @@ def _value(value):
     return str(value).strip() if isinstance(value, (str, int)) else ""
 
 
-def _shape(region, attribute, where, data):
-    """The Shape of a region; None when it is left out."""
+def _class(region, attribute):
+    """The class of a region; empty when it says none."""
     attributes = region.get("region_attributes")
-    name = _value((attributes if isinstance(attributes, dict) else {}).get(attribute, "")) if attribute else ANY
+    return _value((attributes if isinstance(attributes, dict) else {}).get(attribute, "")) if attribute else ANY
+
+
+def _only_class(entries, attribute):
+    """The one class that all regions have which have any; empty when there are several."""
+    names = {_class(region, attribute) for _, entry in entries for region in _regions(entry)} - {""}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _shape(region, attribute, only, where, data):
+    """The Shape of a region; None when it is left out."""
+    name = _class(region, attribute) or only
     if not name:
         return data.findings.problem(NO_CLASS_SAID.replace("attribute", f'attribute "{attribute}"'), where)
     try:

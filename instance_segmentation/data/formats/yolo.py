@@ -166,7 +166,8 @@ def _shape(line, names, size_wh, where, data):
     except ValueError:
         return data.findings.problem(BAD_NUMBERS, f"{where}: {line:.60}")
     if label not in names:
-        return data.findings.problem(BAD_CLASS, f"{where}: class {label:.40}; names: {', '.join(names.values()):.100}")
+        listed = ", ".join(list(names)[:3]) + (f" … {list(names)[-1]}" if len(names) > 3 else "")
+        return data.findings.problem(BAD_CLASS, f"{where}: class {label:.40}; the names have {listed}")
     if len(values) % 2:
         return data.findings.problem(ODD, f"{where}: {len(values)} coordinates")
     if not (np.isfinite(values).all() and (values >= -MARGIN).all() and (values <= 1 + MARGIN).all()):
