@@ -93,7 +93,7 @@ def _frames(root, file):
     """An entry for each frame of a video that a track shows something in."""
     frames = {}
     for track in root.iter("track"):
-        for element in track:
+        for element in track.iterfind("./*[@frame]"):
             element.set("label", track.get("label") or "")
             frames.setdefault(element.get("frame"), []).append((element, track.get("group_id")))
     video = root.findtext(".//source") or str(file)
@@ -102,7 +102,7 @@ def _frames(root, file):
 
 def _frame_file(images, entry, data):
     """The picture of a frame, which CVAT calls frame_000012.PNG."""
-    if not (entry.frame or "").isdigit():
+    if not entry.frame.isdigit():
         data.findings.problem(BAD_SHAPE, f"a track's frame {entry.frame!r:.40}")
         return None
     number = int(entry.frame)
