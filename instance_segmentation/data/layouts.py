@@ -1,14 +1,13 @@
 """Find the training and validation files in a folder that holds a COCO data set in one of the usual layouts."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from instance_segmentation.data.dividing import divided
 from instance_segmentation.errors import DatasetError
 
-VALIDATION_SHARE = 0.2
 LAYOUTS = """  train.json and val.json, with images in train/ and val/, in images/, or beside them
   annotations/instances_train*.json and instances_val*.json, with images in images/ or train*/ and val*/
   train/_annotations.coco.json and valid/_annotations.coco.json, with images beside them
@@ -118,22 +117,6 @@ def _divide(json_file, root, folder, target, seed):
     found = (f"{_short(json_file, folder)}: {len(train)} images to train, {len(val)} to validate on "
              f"(divided at random, seed {seed})")
     return Splits(target / "train.json", root, target / "val.json", root, found)
-
-
-def divided(images, source, seed=0):
-    """Divide a list of images at random; the same seed divides the same way.
-
-    Returns:
-        (images to train, images to validate on).
-
-    Raises:
-        DatasetError: There are too few; the message names `source`.
-    """
-    if len(images) < 2:
-        raise DatasetError(f"{source}: {len(images)} image; at least 2 are needed, to train and to validate on")
-    images = random.Random(seed).sample(images, len(images))
-    count = max(1, round(VALIDATION_SHARE * len(images)))
-    return images[count:], images[:count]
 
 
 def _looks_like_coco(path):

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from instance_segmentation.cli import main
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.coco.masks import to_rle
+from instance_segmentation.data.formats import rle_of_piece
 
 SIZE_HW = 40, 60
 SHAPE = [[4.25, 3.5], [30.75, 5.0], [21.0, 27.25], [9.5, 14.0]]
@@ -93,8 +94,8 @@ def test_labelme_without_splits_sets_a_fifth_aside(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"imagePath": "c.jpg"}, "its image c.jpg is neither there nor beside it"),
-    ({"shapes": [{"points": [[1, 2]]}]}, "not as labelme writes it (KeyError: 'label')"),
+    ({"imagePath": "c.jpg"}, "1 file without its image, which is neither where the file says, nor beside it, nor inside it (a.json: c.jpg)"),
+    ({"shapes": [{"points": [[1, 2]]}]}, "1 shape cannot be read; correct or delete it with labelme (a.json: KeyError: 'label')"),
 ], ids=["no image", "no label"])
 def test_labelme_files_that_cannot_be_read(tmp_path, capsys, changes, message):
     labelme(tmp_path, "a", shape("nut", SHAPE), **changes)
@@ -148,9 +149,9 @@ def test_yolo_of_roboflow_lies_beside_its_yaml(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("7 0.1 0.1 0.2 0.2 0.3 0.1", "a.txt:1: class 7 is not in the names of data.yaml, nut, fig"),
-    ("0 0.1 0.1 0.2 0.2 0.3", "a.txt:1: 5 coordinates; expected pairs x y"),
-    ("0 0.1 oops", "a.txt:1: got '0 0.1 oops', expected a class number and coordinates"),
+    ("7 0.1 0.1 0.2 0.2 0.3 0.1", "(labels/train/a.txt:1: class 7; the names have 0, 1)"),
+    ("0 0.1 0.1 0.2 0.2 0.3", "odd number of coordinates; expected pairs x y (labels/train/a.txt:1: 5 coordinates)"),
+    ("0 0.1 oops", "without a class number and coordinates from 0 to 1; correct or delete it (labels/train/a.txt:1: 0 0.1 oops)"),
 ], ids=["class", "odd", "text"])
 def test_yolo_lines_that_cannot_be_read(tmp_path, capsys, text, message):
     code, out = imported(capsys, yolo(tmp_path, {"train": ["a.jpg"], "val": ["b.jpg"]}, {"a.jpg": text}))
@@ -159,26 +160,21 @@ def test_yolo_lines_that_cannot_be_read(tmp_path, capsys, text, message):
 
 def test_yolo_folder_that_is_not_there(tmp_path, capsys):
     code, out = imported(capsys, yolo(tmp_path, {"train": ["a.jpg"]}, {}))
-    assert code == 1 and "it names images/val, but" in out
+    assert code == 1 and "1 folder of images that does not exist; correct the path (images/val, named in data.yaml)" in out
 
 
 # VOC and CVAT
 
 
-@pytest.fixture
-def datumaro():
-    return pytest.importorskip("datumaro", reason="needs the extra [import]")
-
-
-def test_voc_masks(tmp_path, capsys, datumaro):
+def test_voc_masks(tmp_path, capsys):
     root = tmp_path / "VOCdevkit" / "VOC2012"
     for folder in ("ImageSets/Segmentation", "SegmentationClass", "SegmentationObject", "Annotations"):
         (root / folder).mkdir(parents=True)
     objects = np.zeros(SIZE_HW, np.uint8)
     objects[5:20, 5:30], objects[25:35, 40:55], objects[24, 40:55] = 1, 2, 255  # the last is the rim
     classes = np.select([objects == 1, objects == 2, objects == 255], [12, 8, 255], 0).astype(np.uint8)  # dog, cat
-    from datumaro.util.mask_tools import generate_colormap
-    palette = np.array(list(generate_colormap(256).values()), np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[[1, 2, 8, 12, 255]] = [(128, 0, 0), (0, 128, 0), (64, 0, 0), (64, 0, 128), (224, 224, 192)]  # as VOC publishes them
     for split, name in (("train", "a"), ("val", "b")):
         (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(name + "\n")
         photo(root / "JPEGImages" / f"{name}.jpg")
@@ -217,7 +213,7 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 </annotations>"""
 
 
-def test_cvat_polygons_masks_and_groups(tmp_path, capsys, datumaro):
+def test_cvat_polygons_masks_and_groups(tmp_path, capsys):
     for name in ("a", "b"):
         photo(tmp_path / "images" / f"{name}.jpg", seed=ord(name))
     shape, part = (";".join(f"{x},{y}" for x, y in points) for points in (SHAPE, PART))
@@ -232,18 +228,10 @@ def test_cvat_polygons_masks_and_groups(tmp_path, capsys, datumaro):
     assert box["bbox"] == [1, 2, 10, 10]
 
 
-def test_the_extra_is_named_when_datumaro_is_missing(tmp_path, capsys, monkeypatch):
-    import sys
-    monkeypatch.setitem(sys.modules, "datumaro", None)
-    (tmp_path / "a.xml").write_text("<?xml version='1.0'?><annotations></annotations>")
-    code, out = imported(capsys, tmp_path)
-    assert code == 1 and "pip install 'instance-segmentation[import]'" in out
-
-
 def test_a_format_that_it_is_not(tmp_path, capsys):
     labelme(tmp_path, "a", shape("nut", SHAPE))
     code, out = imported(capsys, tmp_path, "--format", "voc")
-    assert code == 1 and "Expected one of:\n  voc: the folders ImageSets" in out and "labelme" not in out
+    assert code == 1 and "Expected one of:\n  voc: the folders SegmentationClass" in out and "labelme" not in out
 
 
 @pytest.mark.parametrize(("source", "message"), [("", "its format is not recognised. Expected one of:\n  yolo: a data.yaml"),
@@ -251,3 +239,16 @@ def test_a_format_that_it_is_not(tmp_path, capsys):
 def test_what_is_no_data_set(tmp_path, capsys, source, message):
     code, out = imported(capsys, tmp_path / source)
     assert code == 1 and message in out
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_rle_of_a_piece_is_that_of_the_whole_mask(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 9, 2).tolist()
+    left, top = int(rng.integers(width)), int(rng.integers(height))
+    piece = rng.random(rng.integers(1, 9, 2)) < rng.choice([0.1, 0.5, 0.9, 1.0])
+    mask = np.zeros((height, width), np.uint8, order="F")
+    inside = piece[:height - top, :width - left]
+    mask[top:top + inside.shape[0], left:left + inside.shape[1]] = inside
+    expected = coco_mask.encode(mask)["counts"].decode()
+    assert rle_of_piece(piece, left, top, (height, width)) == {"size": [height, width], "counts": expected}

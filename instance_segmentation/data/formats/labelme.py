@@ -2,101 +2,130 @@
 
 import base64
 import binascii
-import glob
 import io
-import json
 from pathlib import PureWindowsPath
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from instance_segmentation.coco.images import UNREADABLE, oriented_size
-from instance_segmentation.data.formats import IMAGE_SUFFIXES, SPLITS, LabelledData, LabelledImage, Shape, corners
-from instance_segmentation.errors import DatasetError
+from instance_segmentation.data.formats import NO_CLASS, LabelledImage, Shape, corners, ellipse, grouped, rle_of_piece, split_of
+from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles
+from instance_segmentation.json_files import JsonError, parse_json
 
-CIRCLE_POINTS = 64
 LEFT_OUT = '{n} shape|shapes of the type "{type}", which has no area'
+IGNORED = '{n} shape|shapes labelled "{name}", which marks what is no object'
+NOT_LABELME = "{n} file|files not as labelme writes it|them; save it|them with labelme again"
+NO_IMAGE = "{n} file|files without its|their image, which is neither where the file says, nor beside it, nor inside it"
+BAD_SHAPE = "{n} shape|shapes cannot be read; correct or delete it|them with labelme"
+EMBEDDED = "images taken out of the annotations, which hold them: {n}"
 
 
 def find_labelme(source):
     """The annotation files below a folder."""
+    if not source.is_dir():
+        return []
     return [path for path in sorted(source.rglob("*.json")) if b'"shapes"' in path.read_bytes()]
 
 
-def read_labelme(source):
+def read_labelme(source, data):
     """Read a folder of labelme's files; folders named train, val and the like are splits.
 
     Shapes of one label and one group_id are the parts of one object.
 
-    Returns:
-        LabelledData, its classes in the order of the alphabet.
-
-    Raises:
-        DatasetError: A file cannot be read, or its image is nowhere.
+    Args:
+        source: Folder.
+        data: LabelledData to fill, its classes in the order of the alphabet.
     """
-    data, names = LabelledData(), set()
-    for file in find_labelme(source):
-        try:
-            content = json.loads(file.read_text("utf-8"))
-            path = _image(file, content)
-            width, height = content.get("imageWidth"), content.get("imageHeight")
-            if not (width and height):
-                with Image.open(path) as picture:
-                    width, height = oriented_size(picture)
-            shapes = _shapes(content["shapes"], (height, width), data)
-        except (KeyError, TypeError, IndexError, binascii.Error, *UNREADABLE) as error:
-            raise DatasetError(f"{file}: not as labelme writes it ({type(error).__name__}: {error}). Save it with labelme again"
-                               ) from error
-        names |= {shape.name for shape in shapes}
-        split = next((SPLITS[part] for part in file.relative_to(source).parts if part in SPLITS), "all")
-        data.splits.setdefault(split, []).append(LabelledImage(path, width, height, shapes))
+    images, names = ImageFiles(source, data.findings), set()
+    for file in data.each(find_labelme(source)):
+        content = _content(file, images, data)
+        if content is None:
+            continue
+        found = _image(file, content, images, data)
+        if found is None:
+            continue
+        path, size = found
+        shapes = [pair for entry in content["shapes"] if (pair := _shape(entry, size[::-1], images.named(file), data))]
+        names |= {shape.name for shape, _ in shapes}
+        data.add(LabelledImage(path, *size, grouped(shapes, size[::-1])), split_of(file.relative_to(source)))
     data.classes = sorted(names)
-    return data
+    if data.embedded:
+        data.notes.append(EMBEDDED.replace("{n}", str(len(data.embedded))))
 
 
-def _image(file, content):
-    """The image: where the file says (its separators may be those of Windows), or beside it under the same name."""
-    named = file.parent / PureWindowsPath(content.get("imagePath") or "").as_posix()
-    beside = [path for path in file.parent.glob(f"{glob.escape(file.stem)}.*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    found = next((path for path in (named, file.parent / named.name, *beside) if path.is_file()), None)
-    if found is None:
-        raise DatasetError(f"{file}: its image {content.get('imagePath')} is neither there nor beside it. Copy it there")
-    return found
+def _content(file, images, data):
+    """What a file holds; None, with a note, when it is not labelme's."""
+    try:
+        content = parse_json(file.read_bytes())
+    except JsonError as error:
+        return data.findings.problem(NOT_LABELME, f"{images.named(file)} {error}")
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        return data.findings.problem(NOT_LABELME, f'{images.named(file)}: "shapes" is no list')
+    return content
 
 
-def _shapes(entries, size_hw, data):
-    """One Shape per object."""
-    shapes, grouped = [], {}
-    for entry in entries:
-        kind, name, group = entry.get("shape_type") or "polygon", str(entry["label"]), entry.get("group_id")
+def _image(file, content, images, data):
+    """(Path, size in px) of a file's image: where it says, beside it under its name, or out of the file itself."""
+    named = PureWindowsPath(str(content.get("imagePath") or ""))
+    places = [file.parent / named.as_posix(), file.parent / named.name]
+    places += [path for path in images.all(file.parent) if path.parent == file.parent and path.stem == file.stem]
+    found = next((path for path in places if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()), None)
+    if found is not None:
+        size = images.size(found)
+        return (found, size) if size else None
+    if content.get("imageData"):
+        return _embedded(file, content, images, data)
+    return data.findings.problem(NO_IMAGE, f"{images.named(file)}: {content.get('imagePath')}")
+
+
+def _embedded(file, content, images, data):
+    """The same of an image that only the annotation holds; it is written beside the COCO files later."""
+    try:
+        encoded = base64.b64decode(content["imageData"])
+        with Image.open(io.BytesIO(encoded)) as picture:
+            size, suffix = oriented_size(picture), f".{(picture.format or 'png').lower()}"
+    except (TypeError, binascii.Error, *UNREADABLE) as error:
+        return data.findings.problem(NO_IMAGE, f"{images.named(file)}: the image inside it cannot be decoded ({error!s:.60})")
+    path = data.spare / file.relative_to(images.root).with_suffix({".jpeg": ".jpg"}.get(suffix, suffix))
+    data.embedded[path] = encoded
+    return path, size
+
+
+def _shape(entry, size_hw, where, data):
+    """(Shape, group or None) of an entry of "shapes"; None when it is left out."""
+    try:
+        kind, name = entry.get("shape_type") or "polygon", str(entry["label"]).strip()
+        if name in NO_CLASS:
+            data.left_out[IGNORED.replace("{name}", name)] += 1
+            return None
         segmentation = _segmentation(kind, entry, size_hw)
         if segmentation is None:
-            data.left_out[LEFT_OUT.replace("{type}", kind)] += 1
-        elif kind == "polygon" and (name, group) in grouped:
-            grouped[name, group].segmentation.extend(segmentation)
-        else:
-            shapes.append(Shape(name, segmentation, is_box=kind == "rectangle"))
-            if kind == "polygon" and group is not None:
-                grouped[name, group] = shapes[-1]
-    return shapes
+            data.left_out[LEFT_OUT.replace("{type}", str(kind))] += 1
+            return None
+        return Shape(name, segmentation, kind in ("rectangle", "oriented_rectangle", "rotation")), entry.get("group_id")
+    except (AttributeError, KeyError, TypeError, IndexError, binascii.Error, *UNREADABLE) as error:
+        return data.findings.problem(BAD_SHAPE, f"{where}: {type(error).__name__}: {error!s:.80}")
 
 
 def _segmentation(kind, entry, size_hw):
     """What an entry covers, as COCO writes it; None for lines and points."""
     points = np.array(entry["points"], float).reshape(-1, 2)
-    if kind == "polygon":
+    if not np.isfinite(points).all():
+        raise ValueError("a coordinate is no number")
+    if kind in ("polygon", "oriented_rectangle", "rotation"):
         return [points.ravel().tolist()]
     if kind == "rectangle":
         return corners(*points.min(0).tolist(), *points.max(0).tolist())
     if kind == "circle":  # its centre and a point on it
-        angle = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)[:, None]
-        return [(points[0] + np.linalg.norm(points[1] - points[0]) * np.hstack([np.cos(angle), np.sin(angle)])).ravel().tolist()]
-    if kind == "mask":  # a picture of the box between the two points
-        mask, (left, top) = np.zeros(size_hw, np.uint8, order="F"), points[0].round().astype(int)
-        piece = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["mask"]))).convert("L")) > 0
-        place = mask[top : top + piece.shape[0], left : left + piece.shape[1]]
-        place[:] = piece[: place.shape[0], : place.shape[1]]
-        rle = coco_mask.encode(mask)
-        return {"size": list(size_hw), "counts": rle["counts"].decode("ascii")}
-    return None
+        radius = float(np.linalg.norm(points[1] - points[0]))
+        return ellipse(points[0], (radius, radius))
+    return _mask(entry, points, size_hw) if kind == "mask" else None
+
+
+def _mask(entry, points, size_hw):
+    """A picture of the box between two points."""
+    left, top = points[0].round().astype(int)
+    with Image.open(io.BytesIO(base64.b64decode(entry["mask"]))) as picture:
+        piece = np.asarray(picture.convert("L")) > 0
+    return rle_of_piece(piece, int(left), int(top), size_hw)
