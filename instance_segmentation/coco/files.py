@@ -1,14 +1,11 @@
 """Find annotation files and load their JSON into the three COCO lists."""
 
-import contextlib
 import glob
-import json
 from pathlib import Path
-
-import msgspec
 
 from instance_segmentation.coco.findings import did_you_mean, spelled
 from instance_segmentation.errors import DatasetError
+from instance_segmentation.json_files import JsonError, parse_json
 
 _LISTS = ("images", "annotations", "categories")
 
@@ -91,21 +88,11 @@ def _json_files_in(folder):
 
 
 def _parse(content, findings):
-    content = content.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, written by Windows tools, is not JSON
-    with contextlib.suppress(ValueError):
-        return msgspec.json.decode(content)
     try:
-        # The slow parser names line and column. It also reads NaN, which is not JSON but which Python writes: the
-        # annotation that has one is then named like any other problem.
-        return json.loads(content)
-    except json.JSONDecodeError as error:
-        findings.problem(
-            f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}."
-            " The file may be cut off; export or copy it again"
-        )
-    except (UnicodeDecodeError, RecursionError) as error:
-        findings.problem(f"is not UTF-8 JSON: {error}. Save it as UTF-8")
-    return None
+        return parse_json(content)
+    except JsonError as error:
+        findings.problem(str(error))
+        return None
 
 
 def _is_coco(document, findings):

@@ -3,11 +3,12 @@
 Coordinates are image pixels, (0, 0) the outer corner of the first pixel, as pycocotools reads them.
 """
 
-import itertools
 import math
 
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from instance_segmentation.coco.nesting import has_nested_part
 
 NO_MASK = "{n} object|objects without a usable mask (no segmentation, fewer than 3 points, or an empty RLE) dropped"
 SHORT_PART = "{n} object|objects with a polygon part of fewer than 3 points: the part was left out"
@@ -18,7 +19,10 @@ FILLED = (
 )
 
 FAR_PX = 1e6
-"""Bound of a coordinate: pycocotools casts to int and takes memory for every pixel an edge crosses."""
+"""Bound of a coordinate, which pycocotools casts to int."""
+OUTLINE_PX = 4_000_000
+"""Bound of an outline's length: a mask of 36 megapixels of noise has less, and rasterising it takes 360 MB."""
+_MERGED = 32  # RLEs joined at once: the time of one pass over all grows with the square of their number
 
 
 class MaskError(ValueError):
@@ -54,7 +58,8 @@ def normalise(raw, size_hw):
         return None, ()
     if len(usable) < len(parts):
         notes += (SHORT_PART,)
-    if len(usable) > 1 and _has_nested_part(usable):
+    _check_length(usable, size_hw)
+    if len(usable) > 1 and has_nested_part(usable):
         notes += (FILLED,)
     return usable, notes
 
@@ -75,27 +80,15 @@ def _normal_part(part):
     return part
 
 
-def _has_nested_part(parts):
-    points = [np.asarray(part).reshape(-1, 2) for part in parts]
-    boxes = [(*part.min(0), *part.max(0)) for part in points]
-    return any(
-        _box_inside(boxes[i], boxes[j]) and _all_inside(points[i], points[j])
-        for i, j in itertools.permutations(range(len(parts)), 2)
-    )
-
-
-def _box_inside(inner, outer):
-    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
-
-
-def _all_inside(points, ring):
-    """Even-odd rule: count the edges of `ring` (M, 2) that a ray to the right of each of `points` (N, 2) crosses."""
-    x, y = points[:, :1], points[:, 1:]
-    (x1, y1), (x2, y2) = ring.T, np.roll(ring, -1, 0).T
-    spans = (y1 > y) != (y2 > y)
-    rise = np.where(y2 == y1, 1.0, y2 - y1)
-    crossed = spans & (x < (x2 - x1) * (y - y1) / rise + x1)
-    return bool((crossed.sum(1) % 2 == 1).all())
+def _check_length(parts, size_hw):
+    """Refuse outlines that cost pycocotools far more than their image could need: about 90 bytes for every pixel of length."""
+    longest = min(OUTLINE_PX, 4 * size_hw[0] * size_hw[1] + 100 * sum(size_hw))
+    if sum(len(part) * (max(part) - min(part)) for part in parts) <= longest:  # no outline is longer than that
+        return
+    rings = [np.reshape(part, (-1, 2)) for part in parts]
+    if sum(np.abs(np.roll(ring, -1, 0) - ring).max(1).sum() for ring in rings) > longest:
+        raise MaskError("{n} polygon|polygons with an outline far too long for its|their image (more than a few times all of its"
+                        " pixels); are its|their coordinates pixels of this image?")
 
 
 def _normal_rle(rle, size_hw):
@@ -147,7 +140,10 @@ def to_rle(segmentation, size_hw):
     """Return the one pycocotools RLE (counts as bytes) of a segmentation in normal form."""
     if isinstance(segmentation, dict):
         return {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size_hw))
+    rles = coco_mask.frPyObjects(segmentation, *size_hw)
+    while len(rles) > 1:
+        rles = [coco_mask.merge(rles[start:start + _MERGED]) for start in range(0, len(rles), _MERGED)]
+    return rles[0]
 
 
 def mask_area(segmentation, size_hw):

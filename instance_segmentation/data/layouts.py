@@ -5,8 +5,10 @@ from pathlib import Path
 
 import msgspec
 
+from instance_segmentation.coco import read_document
 from instance_segmentation.data.dividing import divided
 from instance_segmentation.errors import DatasetError
+from instance_segmentation.json_files import read_json
 
 LAYOUTS = """  train.json and val.json, with images in train/ and val/, in images/, or beside them
   annotations/instances_train*.json and instances_val*.json, with images in images/ or train*/ and val*/
@@ -92,14 +94,14 @@ def image_root(json_file, folder=None):
         folder: Search in it and in everything below; None: in the file's own folder, the one above, and images/ in both.
     """
     json_file = Path(json_file).resolve()
-    names = [image.get("file_name", "") for image in _load(json_file)["images"][:20]]
+    names = [name for image in _load(json_file)["images"][:20] if (name := _file_name(image))]
     near = [json_file.parent, json_file.parent / json_file.stem]
     if folder:
         candidates = [folder, *near, *sorted(path for path in folder.rglob("*") if path.is_dir() and names)]
     else:
         candidates = [*near, json_file.parent / "images", json_file.parent.parent, json_file.parent.parent / "images"]
-    best = max(candidates, key=lambda root: sum((root / name).is_file() for name in names))
-    if names and not any((best / name).is_file() for name in names):
+    best = max(candidates, key=lambda root: sum(_is_file(root / name) for name in names))
+    if names and not any(_is_file(best / name) for name in names):
         where = f"nowhere below {folder}" if folder else f"neither in {candidates[0]} nor in images/ there or above"
         raise DatasetError(f"{json_file}: its images are {where} (first: {names[0]}). "
                            "Put them into images/ beside the annotations.")
@@ -107,12 +109,13 @@ def image_root(json_file, folder=None):
 
 
 def _divide(json_file, root, folder, target, seed):
-    content = _load(json_file)
-    train, val = divided(sorted(content["images"], key=lambda image: image["id"]), json_file, seed)
+    content = read_document(json_file)
+    ordered = sorted(content["images"], key=lambda image: (isinstance(image["id"], str), image["id"]))
+    train, val = divided(ordered, json_file, seed)
     target.mkdir(parents=True, exist_ok=True)
     for name, part in (("val", val), ("train", train)):
         ids = {image["id"] for image in part}
-        kept = [item for item in content.get("annotations", []) if item["image_id"] in ids]
+        kept = [item for item in content["annotations"] if item["image_id"] in ids]
         (target / f"{name}.json").write_bytes(msgspec.json.encode({**content, "images": part, "annotations": kept}))
     found = (f"{_short(json_file, folder)}: {len(train)} images to train, {len(val)} to validate on "
              f"(divided at random, seed {seed})")
@@ -124,17 +127,28 @@ def _looks_like_coco(path):
         content = _load(path)
     except DatasetError:
         return False
-    return bool(content["images"]) and "file_name" in content["images"][0] and "annotations" in content
+    return bool(content["images"]) and isinstance(content["images"][0], dict) and "file_name" in content["images"][0] and (
+        "annotations" in content)
 
 
 def _load(path):
-    try:
-        content = msgspec.json.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise DatasetError(f"{path}: not valid JSON: {error}") from error
+    content = read_json(path, DatasetError)
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DatasetError(f'{path}: not a COCO file: it has no list "images"')
     return content
+
+
+def _file_name(image):
+    """The name of an entry's file with slashes; None for an entry that is wrong, which the reader of the file names."""
+    name = image.get("file_name") if isinstance(image, dict) else None
+    return name.replace("\\", "/") if isinstance(name, str) and name and "\0" not in name else None
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any file's
+        return False
 
 
 def _short(path, folder):

@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from instance_segmentation.coco import category_names
 from instance_segmentation.data.layouts import image_root
 from instance_segmentation.errors import DatasetError
 
@@ -58,9 +57,4 @@ def find_dataset(name):
     if not path.is_file():
         raise DatasetError(f"--dataset {name}: expected coco_YEAR_SPLIT, for example coco_2017_val, or the path of a COCO "
                            "annotation file")
-    try:
-        categories = msgspec.json.decode(path.read_bytes())["categories"]
-        classes = tuple(item["name"] for item in sorted(categories, key=lambda item: item["id"]))
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
-        raise DatasetError(f"--dataset {name}: is no COCO annotation file, its categories cannot be read ({error})") from error
-    return NamedData(path, classes)
+    return NamedData(path, category_names(path))

@@ -149,8 +149,9 @@ def load_state(model, state, source=None, target=None):
     """
     own, report, fitting = model.state_dict(), LoadReport(), {}
     if source and target and list(source) != list(target):
-        state = {**state, **carry_over(own, state, source, target)}
-        report.known, report.new = _split(source, target)
+        carried = carry_over(own, state, source, target)
+        state = {**state, **carried}
+        report.known, report.new = _split(source, target) if carried else ([], list(target))
     for name, tensor in state.items():
         key = name if name in own else modern_key(name)
         if key not in own:

@@ -96,8 +96,7 @@ def read_metadata(value):
     metadata = _converted(value, Metadata)
     for port in (*metadata.inputs, *metadata.outputs):
         if len(port.shape) > SIDES or math.prod(side for side in port.shape if side > 0) > NUMBERS:
-            raise ServerError(f"says that '{port.name[:40]}' has {len(port.shape)} dimensions {str(port.shape)[:80]}, more than can "
-                              "be true")
+            raise ServerError(f"says that '{port.name[:40]}' has the shape {str(port.shape)[:80]}, more than can be true")
     for port in metadata.inputs:
         if port.datatype not in TYPES or not port.shape:
             raise ServerError(f"wants '{port.name[:40]}' as {port.datatype[:40]} {port.shape}, which is no tensor of numbers")
@@ -186,7 +185,7 @@ def fitting(arrays, contract, names, declared):
                               "other outputs")
     for ours in {"labels", "classes"} & set(names):
         numbers = arrays[names[ours]]
-        most = lengths["C"] if "C" in lengths else 1 << 31
+        most = lengths.get("C", 1 << 31)
         if not (np.isfinite(numbers).all() and numbers.min(initial=0) >= -1 and numbers.max(initial=0) < most):
             raise ServerError(f"sends class numbers in '{names[ours]}' that are none")
     return {theirs: arrays[theirs] for theirs in names.values()}

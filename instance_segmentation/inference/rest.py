@@ -20,8 +20,8 @@ class RestClient:
         name, version: Of the model; the newest version when empty.
         timeout_s: Longest time of a question with its answer, in seconds.
 
-    All methods raise OSError or HTTPException when the server cannot be reached, is too slow or breaks off, and ServerError for an
-    answer that is none.
+    All methods raise OSError or HTTPException when the server cannot be reached, is too slow or breaks off, and ServerError for
+    an answer that is none.
     """
 
     def __init__(self, host, name, version, timeout_s):

@@ -31,7 +31,7 @@ def load_served(address, options):
         A Detector.
 
     Raises:
-        WeightsError: The address is none, nobody answers there within 30 s, there is no such model, or what is answered is none of
+        WeightsError: The address is none, nobody answers there within 30 s, there is no such model, or what comes is none of
             KServe's answers; also in the midst of a run.
         MissingExtraError: The client library for gRPC is not installed.
     """
@@ -136,5 +136,5 @@ def explained(address):
     except TimeoutError as error:
         raise WeightsError(f"{address}: no answer within {TIMEOUT_S:.0f} s") from error
     except (OSError, HTTPException) as error:
-        raise WeightsError(f"{address}: cannot be reached ({error or type(error).__name__}). Is the server running, and is this its "
-                           "port?") from error
+        reason = str(error).strip() or type(error).__name__
+        raise WeightsError(f"{address}: cannot be reached ({reason}). Is the server running, and is this its port?") from error

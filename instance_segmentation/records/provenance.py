@@ -1,5 +1,6 @@
 """What a result was made with: command, versions, machine, and data down to every image's bytes. Needs no torch."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -13,6 +14,7 @@ import msgspec
 
 from instance_segmentation.coco.files import pair_files
 from instance_segmentation.errors import DatasetError
+from instance_segmentation.json_files import read_json
 from instance_segmentation.report import file_record
 
 PACKAGES = ("instance-segmentation", "torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "openvino", "nncf",
@@ -75,10 +77,7 @@ def data_records(ann_files, roots, progress=None):
 
 
 def _data_record(file, root, progress):
-    try:
-        names = sorted(image.file_name for image in msgspec.json.decode(file.read_bytes(), type=_Images).images)
-    except (OSError, msgspec.DecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read as COCO annotations ({error})") from error
+    names = _image_names(file)
     digest = hashlib.sha256()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         contents = pool.map(_digest, (root / name for name in names))
@@ -87,6 +86,18 @@ def _data_record(file, root, progress):
             if progress:
                 progress(done, len(names))
     return file_record(file) | dict(images=len(names), images_sha256=digest.hexdigest())
+
+
+def _image_names(file):
+    """Return the image names of a COCO file, sorted."""
+    with contextlib.suppress(msgspec.DecodeError, OSError):  # the quick way: nothing but the names is kept in memory
+        return sorted(image.file_name for image in msgspec.json.decode(file.read_bytes(), type=_Images).images)
+    document = read_json(file, DatasetError)
+    images = document.get("images") if isinstance(document, dict) else None
+    names = [image.get("file_name") if isinstance(image, dict) else None for image in images or ()]
+    if not isinstance(images, list) or not all(isinstance(name, str) for name in names):
+        raise DatasetError(f'{file}: not a COCO file: it has no list "images" with a "file_name" in each entry')
+    return sorted(names)
 
 
 def _digest(path):

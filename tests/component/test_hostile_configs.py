@@ -15,8 +15,20 @@ from instance_segmentation.templates.workdir import instantiate
 
 pytestmark = pytest.mark.component
 TEMPLATE = "efficientnet_b2b-mask_rcnn-480x480"
-HOSTILE = ("os.system", "subprocess.check_output", "mmengine.x", "mmdet.ResNet", "KnowledgeDistillationSingleStageDetector",
-           "__import__('os').system", "Pretrained", 7, None, ["ResNet"], {"type": "ResNet"}, torch._utils._rebuild_tensor_v2)
+HOSTILE = (
+    "os.system",
+    "subprocess.check_output",
+    "mmengine.x",
+    "mmdet.ResNet",
+    "KnowledgeDistillationSingleStageDetector",
+    "__import__('os').system",
+    "Pretrained",
+    7,
+    None,
+    ["ResNet"],
+    {"type": "ResNet"},
+    torch._utils._rebuild_tensor_v2,
+)
 
 
 def config_of(template):
@@ -57,12 +69,25 @@ def test_every_template_is_of_known_layers():
 def test_known_layers_read_no_files_and_import_nothing():
     """mmdet's classes that do, and names that mmcv evaluates as Python."""
     assert all(name.isidentifier() for name in LAYERS)
-    assert not LAYERS & {"KnowledgeDistillationSingleStageDetector", "LAD", "Detectron2Wrapper", "BertModel", "GLIP", "GroundingDINO",
-                         "CameraMotionCompensation", "DetTTAModel", "Pretrained", "TIMMBackbone", "MMPretrainBackbone"}
+    assert not LAYERS & {
+        "KnowledgeDistillationSingleStageDetector",
+        "LAD",
+        "Detectron2Wrapper",
+        "BertModel",
+        "GLIP",
+        "GroundingDINO",
+        "CameraMotionCompensation",
+        "DetTTAModel",
+        "Pretrained",
+        "TIMMBackbone",
+        "MMPretrainBackbone",
+    }
 
 
-@pytest.mark.parametrize("template", [TEMPLATE, "rtmdet-ins_tiny-640x640", "point_rend_r50-800x1344", "yolact_r50-544x544",
-                                      "instance-segmentation-security-0091"])
+@pytest.mark.parametrize(
+    "template",
+    [TEMPLATE, "rtmdet-ins_tiny-640x640", "point_rend_r50-800x1344", "yolact_r50-544x544", "instance-segmentation-security-0091"],
+)
 def test_hostile_type_in_every_place_is_refused(template):
     model = config_of(template).to_dict()["model"]
     places = [number for number, part in enumerate(dicts_in(plain_config(model))) if "type" in part]
@@ -75,9 +100,11 @@ def test_hostile_type_in_every_place_is_refused(template):
                 plain_config(hostile)
 
 
-@pytest.mark.parametrize("change", [
-    dict(_scope_="os"), dict(depth=10 ** 9), dict(depth=torch.ones(2)), dict(depth=torch.float32), {7: 8}, dict(depth=b"x")],
-    ids=["scope", "huge number", "tensor", "dtype", "key", "bytes"])
+@pytest.mark.parametrize(
+    "change",
+    [dict(_scope_="os"), dict(depth=10**9), dict(depth=torch.ones(2)), dict(depth=torch.float32), {7: 8}, dict(depth=b"x")],
+    ids=["scope", "huge number", "tensor", "dtype", "key", "bytes"],
+)
 def test_other_values_are_refused(own, change):
     model = copy.deepcopy(own["config"]["model"])
     model["backbone"].update(change)
@@ -106,8 +133,10 @@ def test_nothing_runs_when_it_is_loaded(evil, named, tmp_path):
     assert (tmp_path / "ran").exists()  # the trap itself works
 
 
-@pytest.mark.parametrize("verb", ["eval", "export", "demo", "predict", "benchmark", "complexity", "compress", "convert_to_onnx",
-                                  "load_model", "pixellib"])
+@pytest.mark.parametrize(
+    "verb",
+    ["eval", "export", "demo", "predict", "benchmark", "complexity", "compress", "convert_to_onnx", "load_model", "pixellib"],
+)
 def test_no_verb_builds_it(verb, evil, tmp_path, sample_data):
     work = instantiate(TEMPLATE, tmp_path / "work", load_snapshot=False)
     val = [[sample_data / "val.json"], [sample_data / "val"]]
@@ -120,11 +149,19 @@ def test_no_verb_builds_it(verb, evil, tmp_path, sample_data):
         predict=lambda: api.predict(evil, sample_data / "val", tmp_path / "out"),
         benchmark=lambda: api.benchmark([evil], image=image, runs=1),
         complexity=lambda: api.complexity(evil),
-        compress=lambda: api.compress(work, load_weights=evil, save_model_to=tmp_path / "out", train_ann_files=train[0],
-                                      train_data_roots=train[1], val_ann_files=val[0], val_data_roots=val[1]),
+        compress=lambda: api.compress(
+            work,
+            load_weights=evil,
+            save_model_to=tmp_path / "out",
+            train_ann_files=train[0],
+            train_data_roots=train[1],
+            val_ann_files=val[0],
+            val_data_roots=val[1],
+        ),
         convert_to_onnx=lambda: api.convert_to_onnx(work, tmp_path / "out.onnx", load_weights=evil),
         load_model=lambda: api.load_model(evil),
-        pixellib=lambda: pixellib.instanceSegmentation().load_model(evil))
+        pixellib=lambda: pixellib.instanceSegmentation().load_model(evil),
+    )
     with pytest.raises(WeightsError, match="refused, because building it could run code"):
         calls[verb]()
     assert not (tmp_path / "ran").exists()

@@ -1,0 +1,1 @@
+"""PixelLib's name, for programs written for it; what is behind it is `instance_segmentation.pixellib`."""

@@ -1,0 +1,1 @@
+"""PixelLib's PyTorch side."""
