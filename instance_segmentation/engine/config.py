@@ -192,13 +192,14 @@ def set_input_size(cfg, size_hw):
         TemplateError: The size is not a positive multiple of 32.
     """
     check_input_size(size_hw)
-    cfg.input_size = tuple(size_hw)
+    before, cfg.input_size = cfg.input_size, tuple(size_hw)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in innermost(loader.dataset).pipeline:
             if step.type in SIZED:
                 step[SIZED[step.type]] = (size_hw[1], size_hw[0])
             elif step.type == "RandomChoiceResize":
-                step.scales = train_scales(size_hw)
+                keeps_ratio = step.get("resize_type") == "FitToWindow"
+                step.scales = in_proportion(step.scales, before, size_hw) if keeps_ratio else train_scales(size_hw)
 
 
 def drop_resize(cfg):
@@ -220,6 +221,11 @@ def train_scales(size_hw):
                        for full in size_hw)
     tolerance = 32 / min(size_hw) + 1e-6
     return [(w, h) for w in widths for h in heights if abs(w / size_hw[1] - h / size_hw[0]) <= tolerance]
+
+
+def in_proportion(scales, before_hw, size_hw):
+    """Training sizes (w, h), as large beside the test size `size_hw` as they were beside `before_hw`."""
+    return [(round(w * size_hw[1] / before_hw[1]), round(h * size_hw[0] / before_hw[0])) for w, h in scales]
 
 
 def dicts_in(node):

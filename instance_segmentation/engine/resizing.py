@@ -9,7 +9,8 @@ class FitToWindow(Resize):
     """The largest image of the same aspect ratio within `scale` = (width, height) px, which Pad then fills up.
 
     mmdet's Resize with keep_ratio turns the window for portraits, so that the network's input stands on end. An exported model's
-    input does not turn, and checkpoints shall be evaluated on what it will see.
+    input does not turn, and checkpoints shall be trained and evaluated on what it will see: objects of a portrait would be up
+    to 1.7 times as large in training.
     """
 
     def __init__(self, scale, **options):

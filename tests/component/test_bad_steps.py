@@ -37,7 +37,9 @@ class Spoil(Hook):
 def spoiled(data, steps, **changes):
     """Options of a run in which steps go wrong."""
     hooks = [dict(type="ProgressHook"), dict(type="StopAtBadStep"), dict(type="Spoil", steps=steps)]
-    arguments = options(data, epochs=1, batch_size=4, ema=False, accumulate=None, **changes)
+    arguments = options(data, **dict(epochs=1, batch_size=4, ema=False, accumulate=None) | changes)
+    if arguments["ema"]:
+        hooks.append(dict(type="EMAHook", update_buffers=True))
     return arguments | dict(cfg_options=arguments["cfg_options"] | dict(custom_hooks=hooks))
 
 
@@ -50,6 +52,17 @@ def test_a_bad_step_names_its_images_and_the_run_recovers(work, sample_data, tmp
     assert end["meta"]["iter"] == 2 and end["message_hub"]["runtime_info"]["halvings"] == 1
     assert end["optimizer"]["param_groups"][0]["initial_lr"] == 0.001 / 2
     assert {tuple(scheduler["base_values"]) for scheduler in end["param_schedulers"]} == {(0.001 / 2,)}
+
+
+@pytest.mark.parametrize(("accumulate", "ema"), [(2, False), pytest.param(3, True, marks=pytest.mark.nightly)])
+def test_accumulated_batches_are_counted_from_where_it_goes_back_to(work, sample_data, tmp_path, capsys, accumulate, ema):  # noqa: F811
+    """Updates come at the same steps again, and the last of them at the end of the run."""
+    train(work, **spoiled(sample_data, [3], batch_size=1, accumulate=accumulate, ema=ema), save_checkpoints_to=tmp_path)
+    assert "the loss is nan at step 3" in capsys.readouterr().out
+    end = state(tmp_path)
+    assert end["meta"]["iter"] == 8 and not end["gradients"]
+    (updates,) = {int(moment["step"]) for moment in end["optimizer"]["state"].values()}
+    assert updates == -(-8 // accumulate)
 
 
 def test_it_gives_up_and_keeps_the_last_good_state(work, sample_data, tmp_path):  # noqa: F811

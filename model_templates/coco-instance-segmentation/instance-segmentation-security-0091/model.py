@@ -35,7 +35,7 @@ optim_wrapper = dict(optimizer=dict(lr=0.0025))  # for 2 images
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="Resize", scale=(1344, 800), keep_ratio=True),  # width, height
+    dict(type="FitToWindow", scale=(1344, 800)),  # width, height; as tested, the originals' window turned for portraits
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]

@@ -7,8 +7,8 @@ pad_value = 114  # near the mean: the originals' padding, added after normalisat
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="RandomChoiceResize", resize_type="Resize", keep_ratio=True,
-         scales=[(1333, side) for side in range(640, 801, 32)]),  # width, height
+    # 4/5 to all of the test size in its shape: the original's short sides, whose window turned for portraits
+    dict(type="RandomChoiceResize", resize_type="FitToWindow", scales=[(side * 42 // 25, side) for side in range(640, 801, 32)]),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]

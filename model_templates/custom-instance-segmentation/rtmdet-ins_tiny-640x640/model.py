@@ -11,7 +11,7 @@ to_size = dict(type="Pad", size=(640, 640), pad_val=dict(img=(114, 114, 114)))  
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
-    dict(type="RandomResize", scale=(640, 640), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type="RandomResize", resize_type="FitToWindow", scale=(640, 640), ratio_range=(0.5, 2.0)),
     dict(type="PolygonCrop", crop_size=(640, 640)),
     dict(type="FilterAnnotations", min_gt_bbox_wh=(1, 1), keep_empty=False),
     dict(type="YOLOXHSVRandomAug"),
