@@ -98,7 +98,8 @@ class instanceSegmentation:
             raise WeightsError(f"detection_speed={detection_speed!r}: expected 'fast' or 'rapid'")
         threshold = CONFIDENCE[detection_speed] if confidence is None else confidence
         if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-            raise WeightsError(f"confidence={confidence!r}: expected a number from 0 to 1; 0.3 is what results call a score of 30")
+            raise WeightsError(f"confidence={confidence!r}: expected a number from 0 to 1; 0.3 is what "
+                               "results call a score of 30")
         self.model = load_model(model_path, LoadOptions(threshold=threshold, speed=detection_speed))
 
     def select_target_classes(self, **names):
@@ -256,7 +257,7 @@ def given(method, names, positional, options):
         reason = f"got '{both[0]}' by position and by name" if both else (
             f"knows no option '{unknown[0]}'{did_you_mean(unknown[0], names)}; it knows {', '.join(names)}")
         raise TypeError(f"{method}() {reason}")
-    together, common = dict(zip(names, positional)) | options, {item.name for item in fields(Options)}
+    together, common = dict(zip(names, positional, strict=False)) | options, {item.name for item in fields(Options)}
     return ({name: value for name, value in together.items() if name not in common},
             Options(**{name: value for name, value in together.items() if name in common}))
 

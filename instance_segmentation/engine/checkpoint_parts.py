@@ -6,7 +6,7 @@ import torch
 
 from instance_segmentation.errors import WeightsError
 
-REQUIRED = ("classes", "config", "input_size")  # what every checkpoint of ours says about its network
+REQUIRED = ("classes", "config")  # what every checkpoint of ours says about its network
 KINDS = dict(template=str, version=str, start=str, classes=(list, tuple), config=dict, input_size=(list, tuple),
              tile=(list, tuple), batch_size=int)
 LARGEST_SIDE = 16_384  # px of an input
@@ -80,12 +80,12 @@ def _check_own(own):
     """Check what only checkpoints of this tool say."""
     absent = [key for key in REQUIRED if not own.get(key)]
     wrong = [key for key, kind in KINDS.items() if not isinstance(own.get(key), (*_tuple(kind), type(None)))]
-    size = own.get("input_size")
+    size = [] if absent or wrong else own.get("input_size") or own["config"].get("input_size") or []
     if not absent and not wrong and not (len(size) == 2 and _are(size, int) and all(0 < side <= LARGEST_SIDE for side in size)):
         wrong = ["input_size"]
     if absent or wrong:
-        raise WeightsError(f"meta.instseg is damaged: {', '.join(absent + wrong)} absent or of another type; take another copy of "
-                           "the file")
+        raise WeightsError(f"meta.instseg is damaged: {', '.join(absent + wrong)} absent or of another type; take another "
+                           "copy of the file")
 
 
 def _tuple(kind):

@@ -58,7 +58,8 @@ def carry_over(fresh, state, source, target):
         rows, columns = _rows(name, old, new, pairs, counts), _columns(name, state, new, pairs, counts)
         if rows is None or columns is None or old.shape[2:] != new.shape[2:]:
             continue
-        (to, origin), (to_column, from_column) = (torch.tensor(part, dtype=torch.long).reshape(-1, 2).T for part in (rows, columns))
+        to, origin = torch.tensor(rows, dtype=torch.long).reshape(-1, 2).T
+        to_column, from_column = torch.tensor(columns, dtype=torch.long).reshape(-1, 2).T
         old = old.detach().cpu().to(new.dtype)
         if old.dim() == 1:
             new[to] = old[origin]

@@ -23,7 +23,7 @@ def own_config(own, config, trust):
         WeightsError: Building it could run code, or it is damaged.
     """
     cfg = {key: own["config"][key] for key in NETWORK_KEYS if own["config"].get(key) is not None}
-    cfg["input_size"] = own["input_size"]
+    cfg["input_size"] = own.get("input_size") or own["config"]["input_size"]
     imports = _imports(cfg)
     if trust:
         _import(imports)

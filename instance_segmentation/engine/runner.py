@@ -90,7 +90,8 @@ class FineTuneRunner(Runner):
     def load_or_resume(self):
         """Read the checkpoint to start from; later ones will know how long an epoch was."""
         super().load_or_resume()
-        self.message_hub.update_info("steps_per_epoch", len(self.train_dataloader))
+        if self._train_loop is not None:  # an evaluation loads its weights here too
+            self.message_hub.update_info("steps_per_epoch", len(self.train_dataloader))
 
     def resume(self, filename, **kwargs):
         """Continue a checkpoint; what scalars.json says about later steps is forgotten, they will be taken again.

@@ -38,8 +38,8 @@ def test_auto_tries_the_steps_that_training_takes(config_480, sample_data, tmp_p
     truth = read_annotations([sample_data / "val.json"], [sample_data / "val"])
     written = truth.write(tmp_path / "train.json", masks="polygon")
     set_input_size(config_480, (64, 64))
-    cfg = train_config(config_480, train_json=written, val_json=written, images=4, classes=truth.classes, output=tmp_path, epochs=1,
-                       batch_size=1, precision="float32", start="from_random")
+    cfg = train_config(config_480, train_json=written, val_json=written, images=4, classes=truth.classes, output=tmp_path,
+                       epochs=1, batch_size=1, precision="float32", start="from_random")
     batch_size.trial(cfg, "cpu")
     assert told == [("cpu", dict(precision="float32"))]
 

@@ -73,7 +73,8 @@ def sized(template, classes):
     """Name → shape of a template's tensors for that many classes."""
     cfg = read_config(template.path / template.config)
     set_classes(cfg, [""] * classes)
-    with torch.device("meta"):
+    on_cpu = "EfficientNet" in cfg.model.backbone.type  # it reads numbers back, which "meta" tensors do not have
+    with torch.device("cpu" if on_cpu else "meta"):
         return {name: tensor.shape for name, tensor in build_network(cfg, [""] * classes).state_dict().items()}
 
 

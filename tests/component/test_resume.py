@@ -157,7 +157,8 @@ def test_a_finished_run_goes_on_longer_and_with_another_batch(work, sample_data,
     """Steps of its last epoch are a multiple of the log's interval, and mmengine estimates the remaining time from them."""
     plain = dict(ema=False, accumulate=None, augment="light", balance_classes=False)
     train(work, **options(sample_data, epochs=1, **plain), save_checkpoints_to=tmp_path)
-    train(work, **options(sample_data, epochs=4, batch_size=4, seed=None, **plain), save_checkpoints_to=tmp_path, resume_from="auto")
+    longer = options(sample_data, epochs=4, batch_size=4, seed=None, **plain)
+    train(work, **longer, save_checkpoints_to=tmp_path, resume_from="auto")
     said = capsys.readouterr().out
     assert "an epoch has 2 steps now, it had 4" in said and "the schedule is now that of 4 epochs" in said
     rates = [(line["step"], float(line["lr"])) for line in scalars(tmp_path) if "lr" in line]

@@ -1,6 +1,7 @@
 """A model server that lies: hostile metadata, inferences, binary tensors, trickles and floods, over a socket on loopback.
 
-Valid answers are mutated (values, structure, bytes, HTTP itself); whatever comes is drawn and written as JSON, as the demo does it.
+Valid answers are mutated (values, structure, bytes, HTTP itself); whatever comes is drawn and written as JSON, as the
+demo does it.
 """
 
 import copy

@@ -94,7 +94,8 @@ def test_labelme_without_splits_sets_a_fifth_aside(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"imagePath": "c.jpg"}, "1 file without its image, which is neither where the file says, nor beside it, nor inside it (a.json: c.jpg)"),
+    ({"imagePath": "c.jpg"},
+     "1 file without its image, which is neither where the file says, nor beside it, nor inside it (a.json: c.jpg)"),
     ({"shapes": [{"points": [[1, 2]]}]}, "1 shape cannot be read; correct or delete it with labelme (a.json: KeyError: 'label')"),
 ], ids=["no image", "no label"])
 def test_labelme_files_that_cannot_be_read(tmp_path, capsys, changes, message):
