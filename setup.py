@@ -51,7 +51,7 @@ EXTRAS = {
     ],
     "int8": ["nncf>=3.4,<4"],
     "onnx": ["onnx>=1.19,<2", "onnxruntime>=1.22,<2"],
-    "import": ["datumaro>=1.13,<2"],
+    "import": [],  # nothing any more; kept for those who install it by name
     "ovms": ["tritonclient[grpc,http]>=2.50,<3"],
     "tune": ["optuna>=5.0,<6"],
     "dev": ["build>=1.2", "import-linter>=2.1,<3", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],

@@ -17,7 +17,7 @@ REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EACCES: ACCESS, errno.
 EXTRAS = {
     **dict.fromkeys(("torch", "mmengine", "mmcv", "mmdet", "faster_coco_eval", "jinja2", "matplotlib", "shapely", "tensorboard"),
                     "train"),
-    "nncf": "int8", "onnx": "onnx", "onnxruntime": "onnx", "datumaro": "import", "optuna": "tune", "tritonclient": "ovms",
+    "nncf": "int8", "onnx": "onnx", "onnxruntime": "onnx", "optuna": "tune", "tritonclient": "ovms",
 }
 
 
