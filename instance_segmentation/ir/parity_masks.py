@@ -5,8 +5,8 @@ the object when the probability between the cells around it reaches the threshol
 box's corners by `box_px`, and a probability by `mask`, the rounding of other kernels. What follows from that:
 
 1. Where the corners of two boxes lie d pixels apart, no place inside them lies further apart, which is d · m / side cells. There
-   the probability changes by that way times its slope, the largest difference between a cell and its neighbours. So the
-   probabilities of one cell may differ by e = mask + slope · d · m / side, for x and y added up. d is what this pair of boxes
+   the probability changes by that way times its slope: the largest difference between a cell and its neighbours, or of their
+   logits times p · (1 - p), which is more where a sigmoid is steep. So the probabilities of one cell may differ by e = mask + slope · d · m / side, for x and y added up. d is what this pair of boxes
    differs by: that it is at most `box_px` is another check.
 2. Both masks are then pasted into the same box, so that d counts once. A pixel's probability is a mean of four cells' (weights
    from 0 to 1 that add up to 1), so the two pixels' differ by no more than the same mean of the four e.
@@ -81,9 +81,16 @@ def carried(ours, theirs, window, other):
 
 
 def _slope(mask, axis):
-    """Largest difference between each cell and its two neighbours along an axis."""
-    steps = np.abs(np.diff(np.pad(mask, [(1, 1) if side == axis else (0, 0) for side in (0, 1)], mode="edge"), axis=axis))
-    return np.maximum(np.delete(steps, 0, axis), np.delete(steps, -1, axis))
+    """How steep the probability is in each cell along an axis: by its neighbours', and by their logits', for it is a sigmoid."""
+    sure = np.clip(mask.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.maximum(_step(mask, axis), sure * (1 - sure) * _step(np.log(sure / (1 - sure)), axis))
+
+
+def _step(values, axis):
+    """Largest difference between each cell and its two neighbours along an axis; beyond the edge it goes on as it came."""
+    steps = np.pad(np.diff(values, axis=axis), [(1, 1) if side == axis else (0, 0) for side in (0, 1)], mode="reflect",
+                   reflect_type="odd")
+    return np.maximum(*(np.abs(np.delete(steps, end, axis)) for end in (0, -1)))
 
 
 def _ious(found, index, cells, error, frame, threshold):
