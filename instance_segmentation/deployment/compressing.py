@@ -6,6 +6,7 @@ from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.deployment.exporting import find_thresholds
+from instance_segmentation.early_checks import CHECKPOINTS, check_annotation_files, check_weights_file
 from instance_segmentation.errors import ExportError, TemplateError
 from instance_segmentation.evaluation import detect
 from instance_segmentation.report import number, say, table
@@ -56,21 +57,27 @@ def compress(work_dir, *, load_weights, save_model_to, train_ann_files, train_da
 
     Raises:
         TemplateError: The template offers no quantisation.
-        ExportError: The images do not fit, or the accuracy cannot be held; nothing was written.
+        WeightsError, DatasetError: A file is not there.
+        ExportError: The images do not fit, the accuracy cannot be held, or the folder is the FP32 model's; nothing was written.
     """
     work = open_workdir(work_dir)
     offered = work.template.optimisations
     if not offered:
         raise TemplateError(f"template {work.template.name} offers no compression (`optimisations: null` in template.yaml)")
+    weights = check_weights_file(load_weights, (*CHECKPOINTS, ".xml", ".bin"))
+    _check_folder(weights, Path(save_model_to))
+    check_annotation_files(train_ann_files, train_data_roots)
+    check_annotation_files(val_ann_files, val_data_roots)
     max_drop = offered.nncf_quantization.max_drop if max_drop is None else max_drop
     count = calibration_images or offered.nncf_quantization.calibration_images
+    say("Loading", weights)
     from instance_segmentation.engine import register
     register("Quantising")
     from instance_segmentation.ir.export import beside, replace_files
     from instance_segmentation.ir.quantize import import_nncf
     import_nncf()  # before anything that takes long
     with beside(save_model_to) as folder:
-        trial = _Trial(work, Path(load_weights), folder, val_ann_files, val_data_roots, trust_checkpoint)
+        trial = _Trial(work, weights, folder, val_ann_files, val_data_roots, trust_checkpoint)
         files = trial.calibration(train_ann_files, train_data_roots, count)
         reverted, ap = trial.hold_accuracy(files, max_drop)
         variants = trial.variants(ap, files[:8])
@@ -80,6 +87,17 @@ def compress(work_dir, *, load_weights, save_model_to, train_ann_files, train_da
     result = CompressResult(Path(save_model_to) / "model.xml", variants, len(files), reverted)
     _tell(result)
     return result
+
+
+def _check_folder(weights, folder):
+    """Refuse to put the INT8 model.xml where the FP32 model lies that it is made from.
+
+    Raises:
+        ExportError: It lies there.
+    """
+    if weights.suffix not in CHECKPOINTS and weights.resolve().parent == folder.resolve():
+        raise ExportError(f"--save-model-to {folder}: is the folder of --load-weights {weights}, whose files the INT8 model's would "
+                          "replace; give another folder")
 
 
 class _Trial:
@@ -128,6 +146,9 @@ class _Trial:
         """
         always = self.quantize.coordinate_names(self.model)
         parts = self.quantize.parts(self.model, always)
+        if self.fp32_ap <= max_drop:
+            say("Warning", f"the FP32 model reaches segm AP {number(self.fp32_ap, 4)}, no more than the --max-drop {max_drop:g} that "
+                "INT8 may lose: any INT8 model passes, also one that finds nothing. Train longer, or give other --val-ann-files")
         reverted, ap = [], self._attempt(files, always, [], parts)
         if self.fp32_ap - ap > max_drop:
             say("", f"Above --max-drop {max_drop:g}: looking for the parts to blame, one at a time in float32")

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from instance_segmentation.coco import read_annotations
-from instance_segmentation.early_checks import CHECKPOINTS, check_weights_file
+from instance_segmentation.early_checks import CHECKPOINTS, check_annotation_files, check_weights_file
 from instance_segmentation.errors import ExportError, WeightsError
 from instance_segmentation.evaluation import check_classes, detect
 from instance_segmentation.report import number, progress, say, table
@@ -51,6 +51,10 @@ def export(work_dir, *, load_weights, save_model_to, classes=None, openvino=True
     if segmentoly and (onnx or ovms):
         raise ExportError("--segmentoly: is written as an IR alone; leave out --onnx and --ovms, or write them to another folder "
                           "without --segmentoly")
+    check_weights_file(weights, CHECKPOINTS)
+    if test_ann_files:
+        check_annotation_files(test_ann_files, test_data_roots)
+    say("Loading", weights)
     network = _network(weights, work.config, input_size, trust_checkpoint)
     if coarse_masks:
         leave_out_point_head(network)

@@ -6,9 +6,9 @@ graph's own intermediate result as input, so that no earlier rounding can decide
   2. the graph's proposals are what TopK and greedy NMS leave of the boxes that mmdet decodes from these maps;
   3. for the graph's proposals, the checkpoint's box head gives the graph's boxes and scores, every class and proposal; of a
      cascade, for each stage's own regions it gives the graph's next ones, and at the end boxes and scores;
-  4. the graph's detections are what greedy NMS leaves of these boxes and scores.
-Of equal scores either may come first in 2 and 4: where a ReLU is silent, whole regions of the RPN score alike. Masks are
-compared for detections that have partners.
+  4. the graph's detections are what greedy NMS leaves of these boxes and scores;
+  5. for the graph's detections, the checkpoint's mask head gives the graph's masks.
+Of equal scores either may come first in 2 and 4: where a ReLU is silent, whole regions of the RPN score alike.
 """
 
 from dataclasses import dataclass
@@ -68,32 +68,42 @@ def run_checkpoint(model, image):
     features, metas, heads = model.extract_feat(inputs), [samples[0].metainfo], model.roi_head
     regions = model.rpn_head.predict(features, samples, rescale=False)
     found = heads.predict_bbox(features, metas, regions, model.test_cfg.rcnn, rescale=False)[0]
-    rois = bbox2roi([found.bboxes])
+    return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),
+                masks=_masks(heads, features, found.bboxes, found.labels).numpy())
+
+
+def chosen_cells(model):
+    """Share of a mask's cells that PointRend may compute anew on one side alone: see `parity_masks`."""
+    return 0.01 if getattr(model.roi_head, "point_head", None) is not None else 0.0
+
+
+def _masks(heads, features, boxes, labels):
+    """The checkpoint's mask probabilities [N, m, m] of boxes [N, 4] and labels [N]."""
+    rois = bbox2roi([boxes])
     logits = [forward(features, rois)["mask_preds"] for forward in forwards_of(heads, "mask")]
     if getattr(heads, "point_head", None) is not None:
-        logits = [heads._mask_point_forward_test(features, rois, found.labels, *logits)]
+        logits = [heads._mask_point_forward_test(features, rois, labels, *logits)]
     masks = torch.stack(logits).sigmoid().mean(0)
-    channels = found.labels * 0 if masks.shape[1] == 1 else found.labels
-    return dict(boxes=torch.cat([found.bboxes, found.scores[:, None]], 1).numpy(), labels=found.labels.numpy(),
-                masks=masks[range(len(masks)), channels].numpy())
+    return masks[range(len(masks)), labels * 0 if masks.shape[1] == 1 else labels]
 
 
 @torch.inference_mode()
 def same_in_parts(model, image, found, stages, tolerance):
-    """Whether all four parts agree; see the module's text.
+    """Whether all five parts agree; see the module's text.
 
     Args:
         model: The checkpoint's network.
         image: [3, H, W] uint8 BGR tensor.
         found: The graph's detections, a `contracts.Found`.
         stages: The graph's outputs and intermediate results by name.
-        tolerance: `box_px`, `score` and `maps` bound the differences.
+        tolerance: `box_px`, `score`, `mask`, `strays` and `maps` bound the differences.
     """
     inputs, _ = prepared(model, image)
     features, stages = model.extract_feat(inputs), Stages.of(stages, model)
     return (_same_maps(model, features, stages, tolerance) and _same_proposals(model, stages, tolerance)
             and _same_candidates(model, features, stages, tolerance)
-            and may_leave(found, stages.boxes, stages.scores, model.test_cfg.rcnn, tolerance.box_px))
+            and may_leave(found, stages.boxes, stages.scores, model.test_cfg.rcnn, tolerance.box_px)
+            and _same_masks(model, features, found, tolerance))
 
 
 def _same_maps(model, features, stages, tolerance):
@@ -148,3 +158,9 @@ def _same_candidates(model, features, stages, tolerance):
     return (all(float((own - other).abs().max()) <= tolerance.box_px
                 for own, other in zip(refined, [*stages.regions[1:], stages.boxes], strict=True))
             and float((scores - stages.scores).abs().max()) <= tolerance.score)
+
+
+def _same_masks(model, features, found, tolerance):
+    own = _masks(model.roi_head, features, torch.from_numpy(found.boxes), torch.from_numpy(found.labels))
+    strays = ((own - torch.from_numpy(found.masks)).abs() > tolerance.mask).flatten(1).float().mean(1)
+    return bool((strays <= tolerance.strays + chosen_cells(model)).all())

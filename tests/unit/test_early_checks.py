@@ -58,3 +58,23 @@ def test_eval_refuses_a_missing_file_without_importing_torch(tmp_path, flags):
                              "--save-metrics-to", "m.yaml"], cwd=tmp_path, capture_output=True, text=True)
     assert result.stdout.split()[-2:] == ["1", "False"]
     assert result.stderr.startswith("instseg eval: ") and "none." in result.stderr
+
+
+@pytest.mark.parametrize("verb, flags, words", [
+    ("export", ["--load-weights", "none.pth"], "none.pth"),
+    ("export", ["--load-weights", "a.pth", "--test-ann-files", "none.json", "--test-data-roots", "."], "none.json"),
+    ("compress", ["--load-weights", "none.xml"], "none.xml"), ("compress", ["--load-weights", "a.pth"], "none.json"),
+    ("compress", ["--load-weights", "fp32/model.xml", "--save-model-to", "fp32/../fp32"], "folder of --load-weights"),
+])
+def test_export_and_compress_refuse_without_importing_torch(tmp_path, verb, flags, words):
+    instantiate(find_template("efficientnet_b2b-mask_rcnn-480x480"), tmp_path / "work", load_snapshot=False)
+    (tmp_path / "fp32").mkdir()
+    for name in ("a.pth", "fp32/model.xml", "fp32/model.bin"):
+        (tmp_path / name).touch()
+    data = ["--train-ann-files", "none.json", "--train-data-roots", ".", "--val-ann-files", "none.json", "--val-data-roots", "."]
+    program = ("import sys; from instance_segmentation.cli.main import main; code = main(sys.argv[1:]); "
+               "print(code, 'torch' in sys.modules)")
+    result = subprocess.run([sys.executable, "-c", program, verb, "work", "--save-model-to", "out", *flags,
+                             *(data if verb == "compress" else [])], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.split()[-2:] == ["1", "False"] and words in result.stderr
+    assert not (tmp_path / "out").exists()
