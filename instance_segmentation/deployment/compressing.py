@@ -96,8 +96,8 @@ def _check_folder(weights, folder):
         ExportError: It lies there.
     """
     if weights.suffix not in CHECKPOINTS and weights.resolve().parent == folder.resolve():
-        raise ExportError(f"--save-model-to {folder}: is the folder of --load-weights {weights}, whose files the INT8 model's would "
-                          "replace; give another folder")
+        raise ExportError(f"--save-model-to {folder}: is the folder of --load-weights {weights}, whose files the INT8 model's "
+                          "would replace; give another folder")
 
 
 class _Trial:
@@ -147,8 +147,8 @@ class _Trial:
         always = self.quantize.coordinate_names(self.model)
         parts = self.quantize.parts(self.model, always)
         if self.fp32_ap <= max_drop:
-            say("Warning", f"the FP32 model reaches segm AP {number(self.fp32_ap, 4)}, no more than the --max-drop {max_drop:g} that "
-                "INT8 may lose: any INT8 model passes, also one that finds nothing. Train longer, or give other --val-ann-files")
+            say("Warning", f"the FP32 model reaches segm AP {number(self.fp32_ap, 4)}, no more than the --max-drop {max_drop:g} "
+                "that INT8 may lose: any INT8 passes, also one that finds nothing. Train longer, or give other --val-ann-files")
         reverted, ap = [], self._attempt(files, always, [], parts)
         if self.fp32_ap - ap > max_drop:
             say("", f"Above --max-drop {max_drop:g}: looking for the parts to blame, one at a time in float32")

@@ -19,14 +19,14 @@ from instance_segmentation.ir.graph import family_of, resize_of, thresholds_of
 from instance_segmentation.ir.parity_facts import wrong_facts
 from instance_segmentation.ir.parity_images import images
 from instance_segmentation.ir.parity_masks import mask_gap
-from instance_segmentation.ir.parity_result import FP16_TOLERANCE, Gap, Parity, Tolerance
+from instance_segmentation.ir.parity_result import FP16_TOLERANCE, STRICT_TOLERANCE, Gap, Parity, Tolerance
 from instance_segmentation.prediction import pair_up
 from instance_segmentation.report import progress
 
-__all__ = ["FP16_TOLERANCE", "Parity", "Tolerance", "compare", "run_checkpoint", "sides_of"]
+__all__ = ["FP16_TOLERANCE", "STRICT_TOLERANCE", "Parity", "Tolerance", "compare", "run_checkpoint", "sides_of"]
 
 
-def compare(model, exported, image_files=(), channel_order="BGR", tolerance=Tolerance(), two_inputs=False):
+def compare(model, exported, image_files=(), channel_order="BGR", tolerance=STRICT_TOLERANCE, two_inputs=False):
     """Run the checkpoint's network and the graph on the same images.
 
     Args:

@@ -6,8 +6,9 @@ box's corners by `box_px`, and a probability by `mask`, the rounding of other ke
 
 1. Where the corners of two boxes lie d pixels apart, no place inside them lies further apart, which is d · m / side cells. There
    the probability changes by that way times its slope: the largest difference between a cell and its neighbours, or of their
-   logits times p · (1 - p), which is more where a sigmoid is steep. So the probabilities of one cell may differ by e = mask + slope · d · m / side, for x and y added up. d is what this pair of boxes
-   differs by: that it is at most `box_px` is another check.
+   logits times p · (1 - p), which is more where a sigmoid is steep. So the probabilities of one cell may differ by
+   e = mask + slope · d · m / side, for x and y added up. d is what this pair of boxes differs by: that it is at most `box_px` is
+   another check.
 2. Both masks are then pasted into the same box, so that d counts once. A pixel's probability is a mean of four cells' (weights
    from 0 to 1 that add up to 1), so the two pixels' differ by no more than the same mean of the four e.
 3. So a pixel can belong to one mask and not to the other only where its probability is no further from the threshold than that,

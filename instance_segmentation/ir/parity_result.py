@@ -36,6 +36,7 @@ class Tolerance:
         return replace(self, box_px=10 * self.box_px, score=10 * self.score, mask=100 * self.mask)
 
 
+STRICT_TOLERANCE = Tolerance()
 FP16_TOLERANCE = Tolerance(box_px=2.0, score=0.05, mask=0.05, mask_iou=0.9, strays=0.1, maps=0.2, unexplained=0.1, pair_px=4.0)
 
 
@@ -144,8 +145,8 @@ class Parity:
     def _problems(self, tolerance):
         yield from self.facts
         if self.broken:
-            yield (f"NaN or infinite numbers {len(self.broken)} times, first: {self.broken[0]}. A checkpoint that computes them is "
-                   "of no use: train again with a lower --base-learning-rate")
+            yield (f"NaN or infinite numbers {len(self.broken)} times, first: {self.broken[0]}. A checkpoint that computes them "
+                   "is of no use: train again with a lower --base-learning-rate")
         limit = tolerance.amplified()
         for what, value, allowed in (
                 ("boxes differ by {} px", self.box_px, tolerance.box_px), ("scores differ by {}", self.score, tolerance.score),

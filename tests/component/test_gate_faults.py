@@ -11,7 +11,7 @@ from openvino import opset13 as op
 from instance_segmentation.errors import ExportError
 from instance_segmentation.ir.graph import build_ir, thresholds_of
 from instance_segmentation.ir.info import rt_info, set_rt_info
-from instance_segmentation.ir.parity import FP16_TOLERANCE, Tolerance, compare
+from instance_segmentation.ir.parity import FP16_TOLERANCE, STRICT_TOLERANCE, compare
 from tests.component.speaking import speaking_network
 
 pytestmark = pytest.mark.component
@@ -28,7 +28,7 @@ def graph(network):
     return build_ir(network)
 
 
-def refused(network, graph, tolerance=Tolerance()):
+def refused(network, graph, tolerance=STRICT_TOLERANCE):
     with pytest.raises(ExportError, match="does not compute what the checkpoint computes"):
         compare(network, graph, tolerance=tolerance).check(tolerance)
 
