@@ -18,7 +18,8 @@ AGAIN = "export the model again"
 
 def tells_models_apart(found):
     """Whether something was found in these Predictions of the samples: a mask with a pixel."""
-    return any(coco_mask.area(one.rles).any() for one in found if len(one))
+    # one by one: of a list of more than 255, pycocotools 2.0.11 raises an OverflowError
+    return any(coco_mask.area(rle) for one in found for rle in one.rles)
 
 
 def write(file, classes, size_hw, found):
