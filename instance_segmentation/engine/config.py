@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from instance_segmentation.engine.augmentation import innermost
+from instance_segmentation.engine.gpu import set_for_gpu
 from instance_segmentation.engine.iterations import set_iterations
 from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.engine.recipe import set_recipe
@@ -80,6 +81,7 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
         share(cfg)
     cfg.randomness = dict(seed=seed)
     apply_overrides(cfg, overrides or {})
+    set_device(cfg, num_workers, overrides or {})
     passes = cfg.train_dataloader.dataset.get("times", 1)
     if iterations:
         set_iterations(cfg, processes=processes, **iterations)
@@ -93,6 +95,25 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     for unused in ("test_dataloader", "test_evaluator", "test_cfg"):
         cfg.pop(unused, None)
     return cfg
+
+
+def set_device(cfg, num_workers, overrides):
+    """Suit the device that trains; what the user overrides stays.
+
+    All processes then compute in what the first one's GPU can: float16, with its scaled loss, or what each finds best.
+    """
+    from mmengine.device import get_device
+    device = get_device()
+    if device == "cuda":
+        set_for_gpu(cfg, num_workers)
+        apply_overrides(cfg, overrides)
+    for hook in cfg.custom_hooks:
+        if hook.type == "FastSteps":
+            if device == "cuda" and hook.get("precision", "auto") == "auto":
+                from instance_segmentation.engine.fast_steps import best_precision
+                hook.precision = best_precision(device)
+            if hook.get("precision") == "float16":
+                cfg.optim_wrapper.type = "ScaledOptimWrapper"
 
 
 def share(cfg):
