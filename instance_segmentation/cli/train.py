@@ -85,8 +85,8 @@ def add_recipe(parser):
     group.add_argument("--ema", action="store_true",
                        help="validate and keep the running average of the weights, over about a tenth of the training")
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"),
-                       help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it "
-                            "(default: the template's, auto)")
+                       help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it, "
+                            "float16 on older GPUs (default: the template's, auto)")
     return group
 
 

@@ -80,8 +80,9 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     if processes > 1:
         share(cfg)
     cfg.randomness = dict(seed=seed)
+    set_for_gpu(cfg, num_workers)
     apply_overrides(cfg, overrides or {})
-    set_device(cfg, num_workers, overrides or {})
+    set_precision(cfg)
     passes = cfg.train_dataloader.dataset.get("times", 1)
     if iterations:
         set_iterations(cfg, processes=processes, **iterations)
@@ -97,21 +98,14 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     return cfg
 
 
-def set_device(cfg, num_workers, overrides):
-    """Suit the device that trains; what the user overrides stays.
-
-    All processes then compute in what the first one's GPU can: float16, with its scaled loss, or what each finds best.
-    """
+def set_precision(cfg):
+    """Decide, for all processes, what "auto" is on a GPU, and scale the loss where layers are float16."""
     from mmengine.device import get_device
-    device = get_device()
-    if device == "cuda":
-        set_for_gpu(cfg, num_workers)
-        apply_overrides(cfg, overrides)
     for hook in cfg.custom_hooks:
         if hook.type == "FastSteps":
-            if device == "cuda" and hook.get("precision", "auto") == "auto":
+            if get_device() == "cuda" and hook.get("precision", "auto") == "auto":
                 from instance_segmentation.engine.fast_steps import best_precision
-                hook.precision = best_precision(device)
+                hook.precision = best_precision("cuda")
             if hook.get("precision") == "float16":
                 cfg.optim_wrapper.type = "ScaledOptimWrapper"
 

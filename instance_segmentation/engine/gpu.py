@@ -11,10 +11,15 @@ TENSOR_CORES = (7, 0)  # NVIDIA's generation (Volta) from which float16 is faste
 def set_for_gpu(cfg, num_workers=None):
     """Change a run's Config, in place: loaders that keep up with a GPU, and cuDNN's search for kernels where it pays.
 
+    Without a GPU it stays as it is.
+
     Args:
-        cfg: A run's Config, with its batch size and overrides.
+        cfg: A run's Config, with its batch size.
         num_workers: What the user asked for, if anything.
     """
+    from mmengine.device import get_device
+    if get_device() != "cuda":
+        return
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.pin_memory = True
     if num_workers is None:

@@ -18,14 +18,14 @@ class ScaledOptimWrapper(OptimWrapper):
     stay finite. Unlike mmengine's AmpOptimWrapper it leaves to FastSteps which layers compute in float16.
 
     Args:
-        scale: The first factor.
+        scale: The first factor; START when None.
         more: Arguments of OptimWrapper.
     """
 
-    def __init__(self, *more, scale=START, **named):
+    def __init__(self, *more, scale=None, **named):
         super().__init__(*more, **named)
         device = self.optimizer.param_groups[0]["params"][0].device.type
-        self.scaler = torch.amp.GradScaler(device, init_scale=scale, growth_interval=GROWS_AFTER)
+        self.scaler = torch.amp.GradScaler(device, init_scale=scale or START, growth_interval=GROWS_AFTER)
 
     def backward(self, loss, **kwargs):
         """Compute the gradients of the scaled loss."""
