@@ -186,8 +186,8 @@ def pretend():
     class GpuBool(metaclass=Kind):
         """What mmengine, which knows CUDA's tensors by their type, takes for indices."""
 
-    instance_data.IndexType = Union[str, slice, int, list, torch.Tensor, np.ndarray]
-    instance_data.BoolTypeTensor = Union[torch.BoolTensor, GpuBool]
+    instance_data.IndexType = str | slice | int | list | torch.Tensor | np.ndarray
+    instance_data.BoolTypeTensor = Union[torch.BoolTensor, GpuBool]  # noqa: UP007  its metaclass has no |
     return library  # it ends when nobody holds it
 
 
@@ -273,11 +273,11 @@ def batch(objects, outlines):
         boxes = torch.tensor([[10.0, 10, 60, 70]] * number).reshape(-1, 4)
         return InstanceData(bboxes=HorizontalBoxes(boxes), labels=torch.zeros(number, dtype=torch.long), masks=masks)
 
-    samples = [DetDataSample(metainfo=dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, scale_factor=(1.0, 1.0), img_path="a.jpg", img_id=1,
-                                           batch_input_shape=SIZE_HW)) for _ in range(2)]
+    meta = dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, batch_input_shape=SIZE_HW, scale_factor=(1.0, 1.0), img_path="a.jpg", img_id=1)
+    samples = [DetDataSample(metainfo=meta) for _ in range(2)]
     for sample in samples:
         sample.gt_instances, sample.ignored_instances = instances(objects), instances(0)
-    images = [torch.randint(150, 255, (3, *SIZE_HW), dtype=torch.uint8) for _ in samples]  # the exported model finds what is bright
+    images = [torch.randint(150, 255, (3, *SIZE_HW), dtype=torch.uint8) for _ in samples]  # bright, as tiny_models wants them
     return dict(inputs=images, data_samples=samples)
 
 
@@ -319,7 +319,8 @@ def exported(kind):
     from instance_segmentation.ir.info import IrInfo, rt_info
     from tests.unit import tiny_models
     with tempfile.TemporaryDirectory() as folder:
-        path = tiny_models.mask_rcnn(f"{folder}/model.xml", rt_info=rt_info(IrInfo(("a", "b"), SIZE_HW), 0.5), shape=(1, 3, *SIZE_HW))
+        facts = rt_info(IrInfo(("a", "b"), SIZE_HW), 0.5)
+        path = tiny_models.mask_rcnn(f"{folder}/model.xml", rt_info=facts, shape=(1, 3, *SIZE_HW))
         model = ExportedDetector(path) if kind == "ExportedDetector" else TestedDetector(load_exported(path))
     return upload(model)
 
