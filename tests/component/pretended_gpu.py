@@ -273,7 +273,8 @@ def batch(objects, outlines):
         boxes = torch.tensor([[10.0, 10, 60, 70]] * number).reshape(-1, 4)
         return InstanceData(bboxes=HorizontalBoxes(boxes), labels=torch.zeros(number, dtype=torch.long), masks=masks)
 
-    meta = dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, batch_input_shape=SIZE_HW, scale_factor=(1.0, 1.0), img_path="a.jpg", img_id=1)
+    meta = dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, batch_input_shape=SIZE_HW, scale_factor=(1.0, 1.0), img_path="a.jpg",
+                img_id=1)
     samples = [DetDataSample(metainfo=meta) for _ in range(2)]
     for sample in samples:
         sample.gt_instances, sample.ignored_instances = instances(objects), instances(0)
