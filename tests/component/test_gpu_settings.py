@@ -49,6 +49,11 @@ def test_each_card_computes_in_what_it_multiplies_fastest(monkeypatch, card):
     assert (cfg.optim_wrapper.type == "ScaledOptimWrapper") == (precision == "float16")
 
 
+def test_a_precision_can_be_asked_for_together_with_an_average():
+    (hook,) = (hook for hook in run_config(ema=True, precision="float32").custom_hooks if hook.type == "FastSteps")
+    assert hook.precision == "float32"
+
+
 def test_the_loaders_keep_up_with_a_gpu_unless_told_otherwise(monkeypatch):
     a_gpu(monkeypatch, (8, 0), True)
     monkeypatch.setattr(gpu, "loader_workers", lambda batch_size, side: 6)

@@ -1,5 +1,7 @@
 """Hooks for runs of the GPU tests."""
 
+import signal
+
 from mmengine.hooks import Hook
 
 
@@ -10,4 +12,5 @@ class InterruptAt(Hook):
         self.step = step
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        runner.interrupted = runner.iter + 1 == self.step
+        if runner.iter + 1 == self.step:
+            runner.interrupted = signal.SIGINT

@@ -21,6 +21,7 @@ fetch() {
     mkdir -p "$1"
     "$python" -m pip download --no-deps --only-binary=:all: --python-version "${2:-3.12}" --implementation cp "${platforms[@]}" \
         -d "$1" -r tests/gpu/wheels.txt
+    "$python" -m pip wheel -q --no-deps --no-build-isolation -w "$1" "onedl-mmdetection==3.5.1"  # no wheel is published
     "$python" -m pip download --no-deps --no-binary=:all: --no-build-isolation -d "$1" "onedl-mmcv==$mmcv"
 }
 
