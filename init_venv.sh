@@ -3,6 +3,7 @@
 set -euo pipefail
 
 TORCH=2.13.0 MMCV=2.3.6
+CUDA=13  # of PyPI's torch
 MMCV_RECIPE=1  # counts changes of tools/build_mmcv.sh that make earlier wheels obsolete
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TORCH_INDEX=${INSTSEG_TORCH_INDEX-https://download.pytorch.org/whl/cpu}
@@ -22,6 +23,8 @@ Environment:
   PYTHON               interpreter to use, 3.10 or newer (default: python3)
   INSTSEG_TORCH_INDEX  index with CPU builds of torch, added to pip's own when it can be reached
                        (default: https://download.pytorch.org/whl/cpu; empty: only pip's own)
+  TORCH_CUDA_ARCH_LIST with --cuda: the GPUs that mmcv's ops are compiled for, such as "8.6;9.0" (default: this machine's, or
+                       all from Turing on when none is visible)
   INSTSEG_CACHE        keeps the built mmcv for the next environment (default: ~/.cache/instance_segmentation)
   PIP_…                pip's settings are respected
 EOF
@@ -50,11 +53,24 @@ STAMPS=$DIR/.instseg LOG=$DIR/setup.log
 # --- finished steps -----------------------------------------------------------------------------------------------
 # A stamp holds what its step depends on, the earlier steps included; the step is done while that stays the same.
 
+# What mmcv's ops are compiled for: what the user says, the visible GPUs, or, on a login node or in a docker build, all
+ALL_GPUS="7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
+gpu_architectures() {
+    local visible
+    visible=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | grep -E '^[0-9]+\.[0-9]+$' | sort -Vu | paste -sd ';') || true
+    echo "${visible:-$ALL_GPUS}"
+}
+BUILD=cpu  # of mmcv's wheel: one for other GPUs does not run on these
+if [ "$MODE" = cuda ]; then
+    export TORCH_CUDA_ARCH_LIST=${TORCH_CUDA_ARCH_LIST:-$(gpu_architectures)}
+    BUILD=cuda-$(echo "$TORCH_CUDA_ARCH_LIST" | tr -s '; ' '_')
+fi
+
 key() {  # key STEP → the text its stamp must hold
     case $1 in
         venv) echo "venv at $DIR" ;;
         torch) echo "$(key venv) | torch $TORCH $MODE" ;;
-        mmcv) echo "$(key torch) | mmcv $MMCV recipe $MMCV_RECIPE" ;;
+        mmcv) echo "$(key torch) | mmcv $MMCV recipe $MMCV_RECIPE${BUILD#cpu}" ;;
         package) echo "$(key mmcv) | $REPO $(cat "$REPO/setup.py" "$REPO/instance_segmentation/__init__.py" | cksum)" ;;
         check) echo "$(key package) | $(cksum < "$REPO/tools/selfcheck.py")" ;;
     esac
@@ -93,18 +109,25 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
         die "Python $found has no headers (Python.h); mmcv is compiled here. Run: sudo apt install python$found-dev"
     printf '#include <vector>\nint main() { return 0; }\n' | "${CXX:-c++}" -x c++ -fsyntax-only - 2> /dev/null ||
         die "the C++ compiler ${CXX:-c++} cannot compile an empty program. Run: sudo apt install g++"
-    if [ "$MODE" = cuda ] && ! command -v nvcc > /dev/null && [ ! -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
-        die "--cuda needs nvcc of the CUDA toolkit, in PATH or in CUDA_HOME. Install the toolkit, or leave --cuda out."
-    fi
+    [ "$MODE" != cuda ] || check_nvcc
     if [ -e "$DIR" ] && [ ! -d "$STAMPS" ] && [ ! -f "$DIR/pyvenv.cfg" ] && [ -n "$(ls -A "$DIR" 2> /dev/null)" ]; then
         die "$DIR exists and is not a virtual environment; nothing was changed. Name another folder: ./init_venv.sh DIR"
     fi
     if [ -n "${PYTHON:-}" ] && [ -x "$PY" ] && [ "$("$PY" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$found" ]; then
         die "$DIR was made with another Python than PYTHON=$PYTHON ($found). Name another folder, or remove it first."
     fi
-    local free
+    local free needed=4
+    [ "$MODE" != cuda ] || needed=10
     free=$(df -Pk -- "$(existing_parent "$DIR")" | awk 'NR == 2 {print int($4 / 1048576)}')
-    [ "$free" -ge 4 ] || die "$free GB are free where $DIR lies, about 4 GB are needed (--cuda: 10 GB)."
+    [ "$free" -ge "$needed" ] || die "$free GB are free where $DIR lies, about $needed GB are needed."
+}
+
+check_nvcc() {  # torch refuses a compiler of another major version, but only after gigabytes of downloads
+    local nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc found
+    [ -x "$nvcc" ] || nvcc=$(command -v nvcc) ||
+        die "--cuda needs nvcc of the CUDA toolkit $CUDA, in PATH or in CUDA_HOME. Install the toolkit, or leave --cuda out."
+    found=$("$nvcc" --version | sed -n 's/.*release \([0-9]*\)\..*/\1/p')
+    [ "$found" = "$CUDA" ] || die "$nvcc is of CUDA ${found:-(no version)}, torch $TORCH needs one of CUDA $CUDA; set CUDA_HOME to it."
 }
 
 existing_parent() {
@@ -196,7 +219,7 @@ urllib.request.urlopen(urllib.request.Request(sys.argv[1].rstrip("/") + "/torch/
 do_mmcv() {
     local wheels
     wheels=$CACHE/mmcv/$("$PY" -c 'import sys, torch, platform
-print(f"{sys.implementation.cache_tag}-{platform.machine()}-torch{torch.__version__}")')-$MODE-recipe$MMCV_RECIPE
+print(f"{sys.implementation.cache_tag}-{platform.machine()}-torch{torch.__version__}")')-$BUILD-recipe$MMCV_RECIPE
     if [ -f "$(echo "$wheels"/onedl_mmcv-"$MMCV"-*.whl)" ]; then
         echo "mmcv was built before: $wheels"
     else

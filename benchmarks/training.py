@@ -84,6 +84,7 @@ def as_stock(cfg, same_draws=False):
     if not same_draws:
         cfg.train_dataloader.sampler.type, cfg.train_dataloader.dataset.type = "DefaultSampler", "RepeatDataset"
     cfg.train_dataloader.dataset.dataset.type = "CocoDataset"
+    cfg.train_dataloader.pop("worker_init_fn")
     cfg.model.roi_head.mask_head.type = "FCNMaskHead"
     cfg.model.backbone.pop("act_cfg")
     cfg.model.train_cfg.rpn_proposal.nms.pop("split_thr")

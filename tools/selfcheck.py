@@ -20,10 +20,29 @@ def check_mmcv():
     import torch
     from mmcv.ops import nms
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
-    for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
+    gpu = torch.cuda.is_available()
+    for device in ["cpu", "cuda"] if gpu else ["cpu"]:
         _, kept = nms(boxes.to(device), torch.tensor([0.9, 0.8, 0.7], device=device), 0.5)
         assert kept.tolist() == [0, 2], f"nms on {device} kept {kept.tolist()}, expected [0, 2]"
-    return f"{version('onedl-mmcv')} with ops, nms works"
+    if gpu:
+        check_gpu_ops("cuda")
+    return f"{version('onedl-mmcv')} with ops, nms works" + (", RoIAlign and deform_conv on the GPU as on the CPU" if gpu else "")
+
+
+def check_gpu_ops(device):
+    """RoIAlign and deformable convolutions give on a device what they give on the CPU."""
+    import torch
+    from mmcv.ops import deform_conv2d, modulated_deform_conv2d, roi_align
+    torch.manual_seed(0)
+    image, weight, offset = torch.randn(1, 4, 12, 12), torch.randn(6, 4, 3, 3), torch.randn(1, 18, 12, 12)
+    rois = torch.tensor([[0.0, 1, 1, 9, 8], [0, 3, 2, 11, 11]])
+    ops = dict(roi_align=lambda at: roi_align(at(image), at(rois), (7, 7), 1.0, 0, "avg", True),
+               deform_conv=lambda at: deform_conv2d(at(image), at(offset), at(weight), 1, 1),
+               modulated_deform_conv=lambda at: modulated_deform_conv2d(
+                   at(image), at(offset), at(offset[:, :9].sigmoid()), at(weight), None, 1, 1))
+    for name, op in ops.items():
+        difference = float((op(lambda tensor: tensor.to(device)).cpu() - op(lambda tensor: tensor)).abs().max())
+        assert difference < 0.01, f"{name} on {device} differs from the CPU's result by {difference:g}"
 
 
 def check_mmdet():

@@ -84,9 +84,9 @@ def add_recipe(parser):
                        help="do not train the first N stages of the backbone (default: the template's)")
     group.add_argument("--ema", action="store_true",
                        help="validate and keep the running average of the weights, over about a tenth of the training")
-    group.add_argument("--precision", choices=("auto", "float32", "bfloat16"),
-                       help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it "
-                            "(default: the template's, auto)")
+    group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"),
+                       help="numbers of the layers in training; auto: bfloat16 where the processor or GPU multiplies in it, "
+                            "float16 on older GPUs (default: the template's, auto)")
     return group
 
 

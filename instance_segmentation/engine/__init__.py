@@ -10,6 +10,9 @@ from instance_segmentation.errors import MissingExtraError
 # loader's processes and whatever else runs: training steps took three times as long on two busy cores. 10,000 rounds are
 # some tens of microseconds, which costs nothing on an idle machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Read by torch before it takes a GPU's memory. Images of many sizes leave holes of many sizes, which pages can fill.
+if "PYTORCH_ALLOC_CONF" not in os.environ:
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
 def register(purpose="This command"):
@@ -38,6 +41,7 @@ def register(purpose="This command"):
         fast_steps,
         iterations,
         keep_checkpoints,
+        loss_scaling,
         mask_head,
         metrics,
         mixing,

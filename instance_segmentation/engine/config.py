@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from instance_segmentation.engine.augmentation import innermost
+from instance_segmentation.engine.gpu import set_for_gpu
 from instance_segmentation.engine.iterations import set_iterations
 from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.engine.recipe import set_recipe
@@ -79,7 +80,9 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     if processes > 1:
         share(cfg)
     cfg.randomness = dict(seed=seed)
+    set_for_gpu(cfg, num_workers)
     apply_overrides(cfg, overrides or {})
+    set_precision(cfg)
     passes = cfg.train_dataloader.dataset.get("times", 1)
     if iterations:
         set_iterations(cfg, processes=processes, **iterations)
@@ -93,6 +96,18 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     for unused in ("test_dataloader", "test_evaluator", "test_cfg"):
         cfg.pop(unused, None)
     return cfg
+
+
+def set_precision(cfg):
+    """Decide, for all processes, what "auto" is on a GPU, and scale the loss where layers are float16."""
+    from mmengine.device import get_device
+    for hook in cfg.custom_hooks:
+        if hook.type == "FastSteps":
+            if get_device() == "cuda" and hook.get("precision", "auto") == "auto":
+                from instance_segmentation.engine.fast_steps import best_precision
+                hook.precision = best_precision("cuda")
+            if hook.get("precision") == "float16":
+                cfg.optim_wrapper.type = "ScaledOptimWrapper"
 
 
 def share(cfg):

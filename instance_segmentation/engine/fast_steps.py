@@ -12,11 +12,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from torch import nn
 
+from instance_segmentation.engine.gpu import multiplies_float16, suit_gpu
 from instance_segmentation.engine.roi_align import SparseRoIAlign
 from instance_segmentation.errors import TemplateError
 from instance_segmentation.report import say
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @HOOKS.register_module()
@@ -25,7 +26,7 @@ class FastSteps(Hook):
 
     Args:
         precision: Numbers that the layers with weights compute in; proposals, assignment, pooling and losses are always float32,
-            and so is validation. "auto" is bfloat16 where the processor or the GPU multiplies in it.
+            and so is validation. "auto" is as of `best_precision`; float16 needs ScaledOptimWrapper, as `train_config` sets it.
         channels_last: Keep the channels of a pixel together in memory.
         sparse_roi_align: Pool with SparseRoIAlign on the CPU.
     """
@@ -46,7 +47,9 @@ class FastSteps(Hook):
 def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align=True):
     """Apply what FastSteps describes to an mmdet detector; returns the precision of its layers."""
     if precision == "auto":
-        precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
+        precision = best_precision(device)
+    if device == "cuda":
+        suit_gpu(model)
     if channels_last:
         keep_channels_together(model)
         replace_forward(model, "extract_feat", keep_channels_last)
@@ -55,10 +58,11 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
     if sparse_roi_align and device == "cpu":
         for extractor in _instances(model, SingleRoIExtractor):
             extractor.roi_layers = nn.ModuleList(map(as_sparse, extractor.roi_layers))
-    if precision == "bfloat16":
-        replace_forward(model, "extract_feat", functools.partial(in_bfloat16, device=device))
+    if precision != "float32":
+        reduced = functools.partial(in_reduced, device=device, dtype=getattr(torch, precision))
+        replace_forward(model, "extract_feat", reduced)
         for head in _instances(model, (BaseDenseHead, BBoxHead, FCNMaskHead)):
-            replace_forward(head, "forward", functools.partial(in_bfloat16, device=device))
+            replace_forward(head, "forward", reduced)
         for layer in model.modules():
             if is_from_mmcv(layer) or device == "cpu" and lacks_bfloat16_kernel(layer):
                 replace_forward(layer, "forward", functools.partial(in_float32, device=device))
@@ -79,6 +83,13 @@ def keep_channels_together(model):
         layer.to(memory_format=torch.contiguous_format)
         if in_usual_order not in layer._forward_pre_hooks.values():
             layer.register_forward_pre_hook(in_usual_order)
+
+
+def best_precision(device):
+    """What "auto" means: bfloat16 where the device multiplies in it, float16 on older GPUs with units for that, or float32."""
+    if multiplies_bfloat16(device):
+        return "bfloat16"
+    return "float16" if device == "cuda" and multiplies_float16() else "float32"
 
 
 def multiplies_bfloat16(device):
@@ -127,14 +138,14 @@ def keep_channels_last(original, images):
     return original(images.contiguous(memory_format=torch.channels_last))
 
 
-def in_bfloat16(original, *inputs, device):
-    """Compute in bfloat16; results leave as float32."""
-    with torch.autocast(device, torch.bfloat16):
+def in_reduced(original, *inputs, device, dtype):
+    """Compute in bfloat16 or float16; results leave as float32."""
+    with torch.autocast(device, dtype):
         return _float32(original(*inputs))
 
 
 def in_float32(original, image, *more, device):
-    """Compute in float32 inside `in_bfloat16`."""
+    """Compute in float32 inside `in_reduced`."""
     with torch.autocast(device, enabled=False):
         return original(image.float(), *more).to(image.dtype)
 

@@ -62,8 +62,8 @@ def set_recipe(cfg, *, augment=None, balance_classes=False, no_flip=False, norma
         cfg.train_cfg.max_rollbacks = max_rollbacks
     if precision:
         for hook in cfg.custom_hooks:
-            if hook.type == "FastSteps":
-                hook.precision = precision
+            if hook["type"] == "FastSteps":  # set_recipe itself adds plain dicts
+                hook["precision"] = precision
     if search:
         cfg.custom_hooks.append(dict(type="StopUnpromising", **search))
 

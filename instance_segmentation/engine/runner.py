@@ -23,7 +23,7 @@ ENDING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "S
 
 
 @FUNCTIONS.register_module()
-def outlive_sigterm():
+def outlive_sigterm(worker):
     """In a loader's process: go on working when a cluster sends SIGTERM to all processes; the last step needs its images.
 
     torch ends these processes by an event, and they end by themselves when their parent is gone.

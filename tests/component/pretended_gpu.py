@@ -13,6 +13,7 @@ changes to torch last as long as the process, so tests run it in one of their ow
 import json
 import sys
 import tempfile
+from typing import Union
 
 import numpy as np
 import torch
@@ -186,7 +187,7 @@ def pretend():
         """What mmengine, which knows CUDA's tensors by their type, takes for indices."""
 
     instance_data.IndexType = str | slice | int | list | torch.Tensor | np.ndarray
-    instance_data.BoolTypeTensor = torch.BoolTensor | GpuBool
+    instance_data.BoolTypeTensor = Union[torch.BoolTensor, GpuBool]  # noqa: UP007  its metaclass has no |
     return library  # it ends when nobody holds it
 
 
@@ -272,12 +273,12 @@ def batch(objects, outlines):
         boxes = torch.tensor([[10.0, 10, 60, 70]] * number).reshape(-1, 4)
         return InstanceData(bboxes=HorizontalBoxes(boxes), labels=torch.zeros(number, dtype=torch.long), masks=masks)
 
-    facts = dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, batch_input_shape=SIZE_HW,
-                 scale_factor=(1.0, 1.0), img_path="a.jpg", img_id=1)
-    samples = [DetDataSample(metainfo=facts) for _ in range(2)]
+    meta = dict(img_shape=SIZE_HW, ori_shape=SIZE_HW, batch_input_shape=SIZE_HW, scale_factor=(1.0, 1.0), img_path="a.jpg",
+                img_id=1)
+    samples = [DetDataSample(metainfo=meta) for _ in range(2)]
     for sample in samples:
         sample.gt_instances, sample.ignored_instances = instances(objects), instances(0)
-    images = [torch.randint(0, 255, (3, *SIZE_HW), dtype=torch.uint8) for _ in samples]
+    images = [torch.randint(150, 255, (3, *SIZE_HW), dtype=torch.uint8) for _ in samples]  # bright, as tiny_models wants them
     return dict(inputs=images, data_samples=samples)
 
 
@@ -314,15 +315,14 @@ STAGES = {"train with objects": (train_step, 2), "train without objects": (train
 def exported(kind):
     """Detections of an exported model that stands in a checkpoint's place, as ExportedDetector or as TestedDetector."""
     from instance_segmentation.engine.tested_detector import TestedDetector
-    from instance_segmentation.inference.exported import LoadOptions, load_exported
+    from instance_segmentation.inference.exported import load_exported
     from instance_segmentation.ir.detector import ExportedDetector
     from instance_segmentation.ir.info import IrInfo, rt_info
     from tests.unit import tiny_models
     with tempfile.TemporaryDirectory() as folder:
-        info = rt_info(IrInfo(("a", "b"), SIZE_HW), 0.5)
-        path = tiny_models.mask_rcnn(f"{folder}/model.xml", rt_info=info, shape=(1, 3, *SIZE_HW))
-        model = ExportedDetector(path) if kind == "ExportedDetector" else TestedDetector(
-            load_exported(path, LoadOptions(threshold=0.0)))
+        facts = rt_info(IrInfo(("a", "b"), SIZE_HW), 0.5)
+        path = tiny_models.mask_rcnn(f"{folder}/model.xml", rt_info=facts, shape=(1, 3, *SIZE_HW))
+        model = ExportedDetector(path) if kind == "ExportedDetector" else TestedDetector(load_exported(path))
     return upload(model)
 
 
@@ -334,7 +334,7 @@ def main(names):
     import logging
 
     from instance_segmentation.engine import register
-    logging.disable(logging.INFO)  # mmengine's lines about each layer's start
+    logging.disable(logging.WARNING)  # mmengine's lines about each layer's start
     register("A test")
     kept = pretend()
     for name in names:

@@ -44,7 +44,7 @@ def check(found, template, stage):
     line = found[template, stage]
     assert "error" not in line, line["error"]
     assert line["numbers"] and all(map(math.isfinite, line["numbers"].values()))
-    assert stage != "predict" or line["numbers"]["found"] > 0
+    assert stage != "predict" or line["numbers"]["found"] > 0 or "yolact" in template  # random weights' background wins there
     assert not stage.startswith("train") or line["waits"] > 0  # its losses are read: waiting is seen
 
 

@@ -70,6 +70,57 @@ def test_cuda_needs_nvcc(repo, tmp_path):
     assert (code, "nvcc" in output) == (1, True)
 
 
+def program(folder, name, body):
+    """A program of that name in a folder, which goes first in the PATH that is returned."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture
+def nvcc(tmp_path):
+    """PATH with an nvcc of torch's CUDA, and nothing in CUDA_HOME."""
+    says = 'echo "Cuda compilation tools, release 13.0, V13.0.88"'
+    return dict(CUDA_HOME=str(tmp_path), PATH=program(tmp_path / "bin", "nvcc", says))
+
+
+@pytest.mark.parametrize("version", ["12.8", "14.0"])
+def test_an_nvcc_that_torch_will_refuse_is_refused_before_anything_is_downloaded(repo, tmp_path, nvcc, version):
+    program(tmp_path / "bin", "nvcc", f'echo "Cuda compilation tools, release {version}, V{version}.1"')
+    code, output = run(repo, tmp_path / "venv", "--cuda", **nvcc)
+    assert (code, len(output.splitlines())) == (1, 1)
+    assert f"is of CUDA {version[:2]}, torch" in output and "needs one of CUDA 13" in output
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("flags, needed", [([], 4), (["--cuda"], 10)])
+def test_the_room_that_is_asked_for_is_checked(repo, tmp_path, nvcc, flags, needed):
+    free = (needed - 1) * 1048576
+    program(tmp_path / "bin", "df", f'echo Filesystem; echo "/dev/sda 99999999 1 {free} 1% /"')
+    code, output = run(repo, tmp_path / "venv", *flags, **nvcc)
+    assert (code, f"about {needed} GB are needed" in output) == (1, True)
+
+
+ALL = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
+ARCHITECTURES = {
+    "no GPU is visible": ("exit 9", {}, ALL),
+    "two kinds of GPU": ("printf '9.0\\n8.6\\n9.0\\n'", {}, "8.6;9.0"),
+    "an old driver": ("echo 'Field \"compute_cap\" is not a valid field to query.'; exit 2", {}, ALL),
+    "the user says": ("echo 9.0", dict(TORCH_CUDA_ARCH_LIST="8.0"), "8.0")}
+
+
+@pytest.mark.parametrize("situation", ARCHITECTURES)
+def test_mmcv_is_compiled_for_the_gpus_that_are_there_or_for_all(repo, tmp_path, nvcc, situation):
+    """torch's own choice without a visible GPU is an IndexError."""
+    body, environment, expected = ARCHITECTURES[situation]
+    program(tmp_path / "bin", "nvidia-smi", body)
+    python = stub(tmp_path / "python", 'case "$*" in *"-m venv"*) echo "for $TORCH_CUDA_ARCH_LIST."; exit 3 ;; esac')
+    given = dict(TORCH_CUDA_ARCH_LIST="") | nvcc | environment
+    code, output = run(repo, tmp_path / "venv", "--cuda", PYTHON=python, **given)
+    assert code == 1 and f"for {expected}." in output
+
+
 def test_unknown_flag_is_a_usage_error(repo):
     code, output = run(repo, "--gpu")
     assert code == 2
