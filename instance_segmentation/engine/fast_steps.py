@@ -53,8 +53,6 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
     if channels_last:
         keep_channels_together(model)
         replace_forward(model, "extract_feat", keep_channels_last)
-    if device != "cpu":
-        join_nms_levels(model)
     if sparse_roi_align and device == "cpu":
         for extractor in _instances(model, SingleRoIExtractor):
             extractor.roi_layers = nn.ModuleList(map(as_sparse, extractor.roi_layers))
@@ -67,13 +65,6 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
             if is_from_mmcv(layer) or device == "cpu" and lacks_bfloat16_kernel(layer):
                 replace_forward(layer, "forward", functools.partial(in_float32, device=device))
     return precision
-
-
-def join_nms_levels(model):
-    """Let NMS take all levels of the proposals at once: one by one, which is faster on a CPU, a GPU waits for each one's end."""
-    proposals = (getattr(model, "train_cfg", None) or {}).get("rpn_proposal")
-    if proposals:
-        proposals.nms.pop("split_thr", None)
 
 
 def keep_channels_together(model):

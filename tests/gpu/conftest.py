@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items):
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.gpu)
             if DEVICE == "cuda" and not torch.cuda.is_available():
-                item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU that torch can use; INSTSEG_GPU_TESTS_DEVICE=cpu: a dry run"))
+                reason = "no NVIDIA GPU that torch can use; INSTSEG_GPU_TESTS_DEVICE=cpu: a dry run"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_runtest_logreport(report):

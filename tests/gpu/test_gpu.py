@@ -40,7 +40,8 @@ def operation(name, device):
     image, weight, offset, boxes, scores, rois = (tensor.to(device) for tensor in (image, weight, offset, boxes, scores, rois))
     gradient = name.endswith("gradient")
     image.requires_grad_(gradient)
-    found = {"nms": lambda: nms(boxes, scores, 0.5)[1], "roi_align": lambda: roi_align(image, rois, (7, 7), 1 / 8, 0, "avg", True),
+    found = {"nms": lambda: nms(boxes, scores, 0.5)[1],
+             "roi_align": lambda: roi_align(image, rois, (7, 7), 1 / 8, 0, "avg", True),
              "deform_conv": lambda: deform_conv2d(image, offset, weight, 1, 1),
              "modulated_deform_conv": lambda: modulated_deform_conv2d(image, offset, offset[:, :9].sigmoid(), weight, None, 1, 1)
              }[name.split("'")[0]]()
@@ -236,7 +237,8 @@ def test_speed_beside_stock_mmdetection(repo, data, device, record_property, com
     command = [sys.executable, "benchmarks/training.py", "--annotations", data / "train.json", "--images", data / "train", *few]
     found = subprocess.run(list(map(str, command)), cwd=repo, capture_output=True, text=True, timeout=400)
     assert found.returncode == 0, found.stderr
-    rates = {name: float(rate) for name, rate in re.findall(r"^(stock|float32|auto) +[\d.]+ +([\d.]+)", found.stdout, re.MULTILINE)}
+    lines = re.findall(r"^(stock|float32|auto) +[\d.]+ +([\d.]+)", found.stdout, re.MULTILINE)
+    rates = {name: float(rate) for name, rate in lines}
     record_property("images per second", rates)
     assert set(rates) == {"stock", "float32", "auto"}
     assert device == "cpu" or rates["auto"] > 0.9 * rates["stock"]
