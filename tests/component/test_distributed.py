@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from instance_segmentation.api import train
+from instance_segmentation.api import instantiate, train
 from instance_segmentation.coco import read_annotations
 from instance_segmentation.data.sample import write_sample_dataset
 from instance_segmentation.engine.config import read_config, set_rate
@@ -99,6 +99,49 @@ def test_a_bad_step_of_one_is_one_of_all_and_a_dead_one_ends_all(work, data, tmp
     first, second = (digests(tmp_path, rank) for rank in (0, 1))
     assert first == second and [line.split()[0] for line in first] == ["1", "1", "2"]
     assert state(tmp_path)["message_hub"]["runtime_info"]["halvings"] == 1
+
+
+@pytest.fixture(scope="module")
+def one_empty(tmp_path_factory):
+    """Three validation images, of which the second is without objects: one process has more of them than the other."""
+    folder = write_sample_dataset(tmp_path_factory.mktemp("one_empty"), train=4, val=3, size_hw=(160, 192), seed=1)
+    content = json.loads((folder / "val.json").read_text())
+    empty = content["images"][1]["id"]
+    content["annotations"] = [item for item in content["annotations"] if item["image_id"] != empty]
+    (folder / "val.json").write_text(json.dumps(content))
+    return folder
+
+
+SMALL_RESNET = {"model.backbone.depth": 50, "model.backbone.base_channels": 8, "model.neck.in_channels": [32, 64, 128, 256]}
+FAMILIES = {"rtmdet-ins_tiny-640x640": {}, "instance-segmentation-security-0091": SMALL_RESNET,
+            "point_rend_r50-800x1344": SMALL_RESNET, "yolact_r50-544x544": SMALL_RESNET}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("template", [pytest.param(name, marks=() if "rtmdet" in name else pytest.mark.nightly)
+                                      for name in FAMILIES])
+def test_every_family_trains_in_two_processes(one_empty, tmp_path, template):
+    """To the end, with the same bits, and with frozen stages; the validation loss is of each image by itself, as in one process."""
+    folder = instantiate(template, tmp_path / "work", load_snapshot=False)
+    output, hooks = tmp_path / "two", [*HOOKS, dict(type=f"{WATCH}.Digests", folder=str(tmp_path))]
+    hooks[2] = dict(type="FastSteps", precision="float32")
+    common = options(one_empty, epochs=1, input_size=(96, 96), frozen_stages=2, ema=False, accumulate=None, augment="light",
+                     balance_classes=False)
+    common["cfg_options"] = {"default_hooks.logger.interval": 1, "train_dataloader.dataset.times": 1, **FAMILIES[template]}
+    train(folder, **common | dict(batch_size=1, nproc_per_node=2, cfg_options=common["cfg_options"] | dict(custom_hooks=hooks)),
+          save_checkpoints_to=output)
+    first, second = (digests(tmp_path, rank) for rank in (0, 1))
+    assert first == second and len(first) == 2
+    losses = {key: float(value) for key, value in scalars(output)[-1].items() if "loss" in key}
+    assert losses["val_loss"] == pytest.approx(alone_loss(folder, common, output, tmp_path / "one"), rel=1e-4)
+
+
+def alone_loss(folder, common, finished, output):
+    """The validation loss of a finished run's weights in one process: of a training from them whose rate is next to nothing."""
+    still = common | dict(batch_size=2, base_learning_rate=1e-30, load_weights=finished / "latest.pth")
+    still["cfg_options"] = still["cfg_options"] | dict(custom_hooks=HOOKS[:2])
+    train(folder, **still, save_checkpoints_to=output)
+    return float(scalars(output)[-1]["val_loss"])
 
 
 @pytest.mark.nightly
