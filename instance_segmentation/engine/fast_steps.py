@@ -63,7 +63,7 @@ def hasten(model, device, precision="auto", channels_last=True, sparse_roi_align
             replace_forward(head, "forward", reduced)
         for layer in model.modules():
             if is_from_mmcv(layer) or device == "cpu" and lacks_bfloat16_kernel(layer):
-                replace_forward(layer, "forward", functools.partial(in_float32, device=device))
+                replace_forward(layer, "forward", functools.partial(in_float32, device=device), always=True)
     return precision
 
 
@@ -114,13 +114,13 @@ def as_sparse(layer):
     return SparseRoIAlign(height, layer.spatial_scale) if same and height == width else layer
 
 
-def replace_forward(module, name, around):
-    """Put `around(original, *inputs)` in the place of a method, in training mode only."""
+def replace_forward(module, name, around, always=False):
+    """Put `around(original, *inputs)` in the place of a method, in training mode only, or `always`, as frozen layers need it."""
     original = getattr(module, name)
 
     @functools.wraps(original)
     def method(*inputs, **named):
-        return around(original, *inputs, **named) if module.training else original(*inputs, **named)
+        return around(original, *inputs, **named) if always or module.training else original(*inputs, **named)
     setattr(module, name, method)
 
 

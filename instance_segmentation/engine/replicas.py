@@ -23,8 +23,11 @@ class EqualReplicas(MMDistributedDataParallel):
             module = revert_sync_batchnorm(module)  # mmdet's RTMDet makes it for several processes; CPUs have none
         # DistributedDataParallel looks once, here, at which weights need a gradient, and at their layout. Backbones freeze their
         # first stages in `train` only, and FastSteps wants this layout: changed later, elements of gradients would be mixed up
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         keep_channels_together(module.train())
         super().__init__(module=module, **options)
+        for parameter in trained:  # so that the optimizer has the same groups as in one process, and either goes on with the other's
+            parameter.requires_grad_()
 
     def no_sync(self):
         """Average gradients that are accumulated (`--accumulate`) at every step: process 0 may save them in between."""

@@ -102,6 +102,18 @@ def test_a_bad_step_of_one_is_one_of_all_and_a_dead_one_ends_all(work, data, tmp
     assert state(tmp_path)["message_hub"]["runtime_info"]["halvings"] == 1
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("accumulate", [None, 3])
+def test_a_bad_step_of_one_does_not_end_the_run(work, data, tmp_path, accumulate):  # noqa: F811
+    hooks = [dict(type=f"{WATCH}.Misfortune", rank=1, nan_at=3, end_at=0), dict(type=f"{WATCH}.Digests", folder=str(tmp_path))]
+    in_two(work, data, tmp_path, hooks, accumulate=accumulate)
+    assert digests(tmp_path, 0) == digests(tmp_path, 1)
+    end = state(tmp_path)
+    assert end["meta"]["iter"] == 8 and end["message_hub"]["runtime_info"]["halvings"] == 1
+    assert {int(moment["step"]) for moment in end["optimizer"]["state"].values()} == {-(-8 // (accumulate or 1))}
+
+
 @pytest.fixture(scope="module")
 def one_empty(tmp_path_factory):
     """Three validation images, of which the second is without objects: one process has more of them than the other."""

@@ -113,6 +113,17 @@ def test_deformable_convolution(precision):
     fast.extract_feat(image).sum().backward()
 
 
+def test_a_frozen_deformable_convolution_takes_bfloat16():
+    """Frozen stages are in evaluation mode inside a network that trains; mmcv has no bfloat16 there either."""
+    from instance_segmentation.engine.deform_conv import TraceableDeformConv
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), TraceableDeformConv(8, 8, 3, padding=1, bias=False)).train()
+    network.requires_grad_(False)[1].eval()
+    network.extract_feat, image = network.forward, torch.rand(1, 3, 12, 12)
+    expected = network(image)
+    hasten(network, "cpu", "bfloat16")
+    torch.testing.assert_close(network.extract_feat(image), expected, rtol=0.05, atol=0.02)
+
+
 @torch.no_grad()
 def test_evaluation_stays_as_it_was(network, training_batch):
     fast = copy.deepcopy(network)

@@ -65,6 +65,8 @@ def test_deformable_convolutions_have_their_gradients_from_the_first_step_on(gro
 def test_stages_that_freeze_when_training_begins_are_not_waited_for(group):
     model = Trunk(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), frozen=True)
     replicas = EqualReplicas(model, device_ids=None)
+    assert all(parameter.requires_grad for parameter in model.parameters())  # the optimizer's groups are those of one process
+    replicas.train()
     for _ in range(2):
         train_step(replicas, torch.rand(1, 3, 8, 8))
     assert [parameter.grad is None for parameter in model.parameters()] == [True, True, False, False]
