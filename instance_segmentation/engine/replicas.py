@@ -26,7 +26,7 @@ class EqualReplicas(MMDistributedDataParallel):
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         keep_channels_together(module.train())
         super().__init__(module=module, **options)
-        for parameter in trained:  # so that the optimizer has the same groups as in one process, and either goes on with the other's
+        for parameter in trained:  # the optimizer shall have the groups of one process: either goes on with the other's run
             parameter.requires_grad_()
 
     def no_sync(self):

@@ -134,7 +134,7 @@ FAMILIES = {"rtmdet-ins_tiny-640x640": {}, "instance-segmentation-security-0091"
 @pytest.mark.parametrize("template", [pytest.param(name, marks=() if "rtmdet" in name else pytest.mark.nightly)
                                       for name in FAMILIES])
 def test_every_family_trains_in_two_processes(one_empty, tmp_path, template):
-    """To the end, with the same bits, and with frozen stages; the validation loss is of each image by itself, as in one process."""
+    """To the end, with the same bits and frozen stages; the validation loss is that of one process: of each image by itself."""
     folder = instantiate(template, tmp_path / "work", load_snapshot=False)
     output, hooks = tmp_path / "two", [*HOOKS, dict(type=f"{WATCH}.Digests", folder=str(tmp_path))]
     common = options(one_empty, epochs=1, input_size=(96, 96), frozen_stages=2, ema=False, accumulate=None, augment="light",
