@@ -17,6 +17,11 @@ from instance_segmentation.writing import Inputs
 LOWEST_DRAWN = 0.3  # MMDetection's, for a network without thresholds of its own
 
 
+def drawing_threshold(model):
+    """Lowest score that is drawn of a model's detections: a number, or one per class where the model has its own."""
+    return getattr(model, "class_thresholds", None) or LOWEST_DRAWN
+
+
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
     """Draw during the test loop.

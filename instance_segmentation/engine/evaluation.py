@@ -7,7 +7,7 @@ import time
 from mmengine.config import Config
 
 from instance_segmentation.engine.config import drop_resize, set_input_size, set_tiles, test_loader
-from instance_segmentation.engine.drawing import LOWEST_DRAWN
+from instance_segmentation.engine.drawing import drawing_threshold
 from instance_segmentation.engine.metrics import MAX_DETS
 from instance_segmentation.engine.runner import FineTuneRunner
 from instance_segmentation.errors import TemplateError
@@ -47,7 +47,7 @@ def run_test(model, cfg, annotations, folder, num_workers=None, drawings=None, t
     if drawings:
         root = os.path.commonpath([os.path.dirname(image["file_name"]) for image in annotations.images])
         hooks.append(dict(type="DrawPredictionsHook", output=str(drawings), root=root, classes=annotations.classes,
-                          threshold=getattr(model, "class_thresholds", None) or LOWEST_DRAWN))
+                          threshold=drawing_threshold(model)))
     runner = FineTuneRunner(
         model=model, work_dir=str(folder), test_dataloader=test_loader(cfg, shown, annotations.classes, num_workers),
         test_cfg=dict(type="PipelinedTestLoop" if hasattr(model, "stream") else "TestLoop"),

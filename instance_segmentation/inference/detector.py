@@ -152,7 +152,7 @@ class Detector:
 
 def _checked(image):
     """An image that was handed over; raises MediaError unless it is (H, W, 3) uint8."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise MediaError(f"the image: got {got}, expected a path or a numpy array (H, W, 3) of uint8, blue, green, red")
     return image

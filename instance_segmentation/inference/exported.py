@@ -110,7 +110,7 @@ def load_exported(path, options=None):
     if path.suffix in (".xml", ".bin"):
         return _openvino(path, options)
     foreign = "; `instseg import-weights` makes a .pth of another tool's .pkl" if path.suffix == ".pkl" else ""
-    raise WeightsError(f"-m {path}: expected a model ending in .xml, .bin, .onnx or .pth, or an address with --adapter "
+    raise WeightsError(f"{path}: expected a model ending in .xml, .bin, .onnx or .pth, or an address with --adapter "
                        f"ovms{foreign}")
 
 

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from instance_segmentation.coco import Annotations, read_annotations
+from instance_segmentation.coco.findings import spelled
 from instance_segmentation.coco.images import oriented_size
 from instance_segmentation.data.layouts import image_root
 from instance_segmentation.errors import MediaError, WeightsError
@@ -58,6 +59,7 @@ def find_objects(data, model_weights, output, *, classes, batch_size=1, num_work
     if list(names) != list(classes):
         raise WeightsError(f"--label names {', '.join(classes)}; {model_weights} has learnt {', '.join(names)}")
     from instance_segmentation.engine.config import read_config
+    from instance_segmentation.engine.drawing import drawing_threshold
     from instance_segmentation.engine.evaluation import run_test
     resize = getattr(model, "info", model).resize_type
     if resize not in READ_LIKE:
@@ -69,7 +71,21 @@ def find_objects(data, model_weights, output, *, classes, batch_size=1, num_work
     with tempfile.TemporaryDirectory(prefix="instseg-") as folder:
         _, _, detections = run_test(model, cfg, annotations, Path(folder), drawings=output)
     write_found(annotations, detections, Path(output) / "instances.json")
-    say("Found", f"{len(detections)} objects on {len(annotations.images)} images; pictures and instances.json in {output}")
+    say("Found", f"{told(detections, drawing_threshold(model))} on {spelled(len(annotations.images), 'image')}; pictures and "
+        f"instances.json in {output}")
+
+
+def told(detections, threshold):
+    """How many objects the pictures show, and how many instances.json has: they differ when a network is unsure.
+
+    Args:
+        detections: COCO results; `category_id` counts from 1.
+        threshold: Lowest score that is drawn, a number or one per class.
+    """
+    lowest = threshold if isinstance(threshold, (int, float)) else None
+    shown = sum(item["score"] >= (threshold[item["category_id"] - 1] if lowest is None else lowest) for item in detections)
+    from_score = "its class's own score" if lowest is None else f"score {lowest:g}"
+    return f"{spelled(shown, 'object')} from {from_score} drawn, {len(detections)} with all that are less sure"
 
 
 def _entry(number, path):

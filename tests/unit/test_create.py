@@ -69,3 +69,12 @@ def test_data_may_be_a_folder_an_image_or_a_list(tmp_path, sample_data):
     assert find_images(images[0]) == images[:1]
     with pytest.raises(MediaError, match="--data .*missing.jpg: there is no"):
         find_images(tmp_path / "missing.jpg")
+
+
+@pytest.mark.parametrize("threshold, shown", [
+    (0.3, "1 object from score 0.3 drawn"), ([0.1, 0.9], "2 objects from its class's own score drawn")])
+def test_what_is_drawn_and_what_is_written_are_both_counted(threshold, shown):
+    """Weakly trained weights: 300 objects in the file beside empty pictures looked like a mistake."""
+    from instance_segmentation.scripting.finding import told
+    found = [dict(category_id=1, score=0.2), dict(category_id=1, score=0.15), dict(category_id=2, score=0.5)]
+    assert told(found, threshold) == f"{shown}, 3 with all that are less sure"

@@ -144,3 +144,18 @@ def test_not_a_model(tmp_path):
 def test_a_threshold_that_nothing_reaches(tmp_path, threshold):
     with pytest.raises(WeightsError, match="the score threshold is .*, expected a number from 0 to 1"):
         load_exported(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=NAMES), LoadOptions(threshold=threshold))
+
+
+def test_an_empty_array_is_no_image(tmp_path):
+    from instance_segmentation.errors import MediaError
+    from instance_segmentation.inference.exported import load_exported
+    from tests.unit import tiny_models
+    detector = load_exported(tiny_models.mask_rcnn(tmp_path / "m.xml", rt_info=dict(labels="bg cat dog")))
+    with pytest.raises(MediaError, match=r"uint8 \(0, 10, 3\)"):
+        detector(np.zeros((0, 10, 3), np.uint8))
+
+
+def test_a_file_of_no_model_is_said_without_a_flag_that_a_program_may_lack(tmp_path):
+    from instance_segmentation.inference.exported import load_exported
+    with pytest.raises(WeightsError, match=r"^x\.pkl: expected a model .* import-weights"):
+        load_exported("x.pkl")
