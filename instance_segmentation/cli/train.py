@@ -29,7 +29,8 @@ def parser(work_dir=None):
                          "scalars.json and TensorBoard events.", EXAMPLE)
     add_run(result)
     result.add_argument("--resume-from", type=Path, metavar="FILE",
-                        help="continue this checkpoint's training exactly where it was saved; `auto` takes latest.pth of the "
+                        help="continue this checkpoint's training exactly where it was saved, or longer with more --epochs; "
+                             "`auto` takes latest.pth of the "
                              "output folder, and starts from the beginning when there is none yet")
     result.add_argument("--save-checkpoints-to", type=Path, metavar="DIR", help="output folder (default: WORK_DIR/outputs)")
     result.add_argument("--tensorboard-dir", type=Path, metavar="DIR", help="folder of TensorBoard events")
@@ -39,8 +40,8 @@ def parser(work_dir=None):
     result.add_argument("--base-learning-rate", type=float, metavar="RATE",
                         help="taken as it is (default: the template's, scaled to the images per update)")
     result.add_argument("--batch-size", type=batch_size, metavar="N",
-                        help="images per step, of each process; `auto`: the largest up to 64 that fits into memory (default: the "
-                             "template's)")
+                        help="images per step, of each process; `auto`: the largest that fits into memory, up to four times the "
+                             "template's (default: the template's)")
     result.add_argument("--seed", type=int, metavar="N", help="repeat a run exactly on the same machine")
     recipe = add_recipe(result)
     recipe.add_argument("--augment", metavar="NAME", help=f"{AUGMENTATIONS} (default: the template's, light)")

@@ -21,8 +21,8 @@ MEASURED = (1, 2, 4)  # on the CPU, whose memory must not be filled up to see wh
 USABLE = 0.8  # of the free memory; the rest is for the loader's processes, validation and other programs
 
 
-def largest_batch(cfg, images, processes=1):
-    """The largest batch of SIZES, at most `images`, with which a training step fits.
+def largest_batch(cfg, images, processes=1, most=SIZES[-1]):
+    """The largest batch of SIZES, at most `images` and `most`, with which a training step fits.
 
     On a GPU it is tried. On the CPU the peaks of small batches are measured and what each image adds is extrapolated to
     80 % of the free memory.
@@ -31,6 +31,7 @@ def largest_batch(cfg, images, processes=1):
         cfg: The Config of the run; its batch size does not matter.
         images: Training images.
         processes: How many share the memory of a CPU.
+        most: Images that are enough, however many would fit.
 
     Returns:
         The batch size and a sentence that says what it rests on.
@@ -52,7 +53,7 @@ def largest_batch(cfg, images, processes=1):
     else:
         batch, image = extrapolate({line["batch"]: line["peak"] for line in tried}, USABLE * free / processes)
         basis = f"{image / 2**30:.2f} GiB per image, {free / 2**30:.1f} GiB free"
-    batch = max(size for size in SIZES if size <= max(1, min(batch, images)))
+    batch = max(size for size in SIZES if size <= max(1, min(batch, images, most)))
     return batch, basis
 
 

@@ -8,7 +8,7 @@ from instance_segmentation.errors import WeightsError
 
 REQUIRED = ("classes", "config")  # what every checkpoint of ours says about its network
 KINDS = dict(template=str, version=str, start=str, classes=(list, tuple), config=dict, input_size=(list, tuple),
-             tile=(list, tuple), batch_size=int)
+             tile=(list, tuple), batch_size=int, run=str, flags=dict)
 LARGEST_SIDE = 16_384  # px of an input
 
 

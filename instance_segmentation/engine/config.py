@@ -1,6 +1,5 @@
 """Edit an mmengine Config, as only this module, `recipe` and `overrides` do: template values + flags → one run's config."""
 
-import math
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,7 +9,7 @@ from instance_segmentation.engine.gpu import set_for_gpu
 from instance_segmentation.engine.iterations import set_iterations
 from instance_segmentation.engine.overrides import apply_overrides
 from instance_segmentation.engine.recipe import set_recipe
-from instance_segmentation.engine.schedule import set_schedule
+from instance_segmentation.engine.schedule import set_schedule, steps_per_epoch
 from instance_segmentation.errors import TemplateError
 
 # Steps of a pipeline that hold the input's (width, height), and where
@@ -83,11 +82,10 @@ def train_config(cfg, *, train_json, val_json, images, classes, output, epochs, 
     set_for_gpu(cfg, num_workers)
     apply_overrides(cfg, overrides or {})
     set_precision(cfg)
-    passes = cfg.train_dataloader.dataset.get("times", 1)
     if iterations:
         set_iterations(cfg, processes=processes, **iterations)
     else:
-        set_schedule(cfg, epochs, iterations=math.ceil(images * passes / processes / cfg.train_dataloader.batch_size))
+        set_schedule(cfg, epochs, steps_per_epoch(cfg, images, processes))
     for backend in cfg.visualizer.vis_backends:
         if backend.type == "TensorboardVisBackend" and tensorboard_dir:
             backend.save_dir = str(tensorboard_dir)

@@ -25,7 +25,8 @@ class StopWithoutProgress(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         """Count from the best epoch, or from the start when nothing was found yet."""
-        best = runner.message_hub.runtime_info.get("best_epoch", 0)
+        info = runner.message_hub.runtime_info
+        best = info.get("best_epoch", info.get("waited_since", 0))  # see `resuming.forget_best`
         if runner.epoch - best >= self.patience:
             runner.train_loop.stop_training = True
             say("Stopped", f"no better segm AP in the {self.patience} epochs since epoch {best} (--early-stop)")

@@ -59,6 +59,9 @@ def adopt(theirs, ours):
     for key in ("loss_scale", "dtype"):  # of mixed precision
         ours.optim_wrapper.pop(key, None)
     ours.train_dataloader.batch_size = theirs.get("auto_scale_lr", {}).get("base_batch_size", theirs.train_dataloader.batch_size)
+    if "Adam" in ours.optim_wrapper["optimizer"]["type"]:  # its rate is meant for this network: transformers need a tenth of ours
+        ours.from_random = {**ours.from_random, "optim_wrapper": ours.optim_wrapper,
+                            "batch_size": ours.train_dataloader.batch_size}
     if model.backbone.get("frozen_stages", 0) > 0:  # of use only when they were trained
         ours.from_random = {**ours.from_random, "model": dict(backbone=dict(frozen_stages=-1, norm_eval=False))}
     if model.type != "MaskRCNN":  # what these were made and measured for

@@ -1,5 +1,8 @@
 """A search as Optuna stores it, and the hook that tells it how a trial goes and ends what does not promise much."""
 
+import math
+from statistics import median
+
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -8,7 +11,7 @@ from instance_segmentation.engine.replicas import any_process
 from instance_segmentation.errors import MissingExtraError
 
 FIRST_JUDGED = 2  # epoch; the first one lies in the warm-up
-BEFORE_PRUNING = 3  # trials that must have been trained to their end
+BEFORE_PRUNING = 3  # trials of the same number of epochs that must have been trained to their end
 
 
 def open_study(file):
@@ -27,12 +30,34 @@ def open_study(file):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name="instseg", storage=f"sqlite:///{file}", direction="maximize", load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=FIRST_JUDGED))
+        pruner=optuna.pruners.NopPruner())  # see `falls_behind`
+
+
+def falls_behind(study, number):
+    """Whether a trial's best segm AP lies below the median of those of as many epochs, after as many of them.
+
+    A longer schedule warms up longer and is behind a shorter one at first, however much better it ends: only trials of the
+    same length are compared.
+
+    Args:
+        study: Of Optuna.
+        number: Of the trial.
+    """
+    trials = study.get_trials(deepcopy=False)
+    trial = trials[number]
+    known = {epoch: ap for epoch, ap in trial.intermediate_values.items() if not math.isnan(ap)}
+    epoch = trial.last_step or 0
+    others = [other.intermediate_values.get(epoch, math.nan) for other in trials
+              if other.state.name == "COMPLETE" and other.params.get("epochs") == trial.params.get("epochs")]
+    others = [ap for ap in others if not math.isnan(ap)]
+    if epoch < FIRST_JUDGED or len(others) < BEFORE_PRUNING:
+        return False
+    return max(known.values(), default=-math.inf) < median(others)
 
 
 @HOOKS.register_module()
 class StopUnpromising(Hook):
-    """Report segm AP after each epoch, and end a trial whose best lies below the median of the others at that epoch.
+    """Report segm AP after each epoch, and end a trial that `falls_behind`.
 
     Args:
         file: Of the study.
@@ -58,7 +83,7 @@ class StopUnpromising(Hook):
         self.judge(runner)
 
     def judge(self, runner):
-        """Let all processes stop when Optuna says so and there is training left to be saved."""
+        """Let all processes stop when the trial falls behind and there is training left to be saved."""
         left = runner.epoch < runner.max_epochs
-        if any_process(left and is_main_process() and self.trial.should_prune()):
+        if any_process(left and is_main_process() and falls_behind(self.trial.study, self.trial.number)):
             runner.train_loop.stop_training = True

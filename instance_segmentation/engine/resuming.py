@@ -39,20 +39,15 @@ def find_place(runner, checkpoint):
     if before == steps:
         return 1.0
     if isinstance(runner.train_dataloader.sampler, SizedSampler):
-        raise TrainingError(
-            f"{checkpoint}: its run takes {before} batches between two validations, these flags make that {steps}; "
-            "repeat its --max_iter, --test_interval, --bs and --bs_per_gpu, or start from its weights without "
-            "--resume"
-        )
+        raise TrainingError(f"{checkpoint}: its run takes {before} batches from one validation to the next, these flags make "
+                            f"that {steps}; repeat its --max_iter, --test_interval, --bs and --bs_per_gpu, or start from its "
+                            "weights without --resume")
     begun = runner.iter > runner.epoch * before
     runner.train_loop._iter = runner.epoch * steps
     for parameter in runner.network.parameters():  # of --accumulate; they are of batches that are drawn again
         parameter.grad = None
-    tell(
-        "Resume",
-        f"an epoch has {steps} steps now, it had {before}: data, batch size or number of processes differ from the "
-        f"checkpoint's" + (f"; epoch {runner.epoch + 1} begins anew" if begun else ""),
-    )
+    tell("Resume", f"an epoch has {steps} steps now, it had {before}: data, batch size or number of processes differ from the "
+                   f"checkpoint's" + (f"; epoch {runner.epoch + 1} begins anew" if begun else ""))
     return steps / before
 
 
@@ -83,33 +78,31 @@ def follow_config(runner, configured, checkpoint):
     for group, values in zip(runner.optim_wrapper.param_groups, groups, strict=True):
         started = {key.removeprefix("initial_"): value for key, value in values.items() if key.startswith("initial_")}
         group.update(values | started)
-    runner.param_schedulers = advanced(
-        lambda: runner.build_param_scheduler(runner.cfg.param_scheduler),
-        runner.optim_wrapper,
-        runner.iter,
-        len(runner.train_dataloader),
-    )
-    tell(
-        "Resume",
-        f"the schedule is now that of {runner.max_epochs} epochs with these settings: step {runner.iter + 1} of "
-        f"{runner.max_iters}, learning rate {optimizer.param_groups[0]['lr']:.3g}, it was {rate:.3g}",
-    )
+    runner.param_schedulers = advanced(lambda: runner.build_param_scheduler(runner.cfg.param_scheduler), runner.optim_wrapper,
+                                       runner.iter, len(runner.train_dataloader))
+    tell("Resume", f"the schedule is now that of {runner.max_epochs} epochs with these settings: step {runner.iter + 1} of "
+                   f"{runner.max_iters}, learning rate {optimizer.param_groups[0]['lr']:.3g}, it was {rate:.3g}")
+
+
+def forget_best(runner):
+    """Look anew for a best epoch, because the checkpoint of the one so far is gone; `--early-stop` counts on from that."""
+    info = runner.message_hub.runtime_info
+    epoch, score = info.pop("best_epoch"), info.pop("best_score")
+    runner.message_hub.update_info("waited_since", epoch)
+    tell("Resume", f"the best checkpoint so far, of epoch {epoch} (segm AP {score:.3f}), is not beside the one that goes on; "
+                   "best.pth will be the best from here on")
 
 
 def other_optimizer(checkpoint):
     """The TrainingError about a checkpoint whose optimizer does not fit the config's."""
-    return TrainingError(
-        f"{checkpoint}: its run has another optimizer, or other parts in it, than this config; put that back, or "
-        "start from its weights without resuming (--load-weights)"
-    )
+    return TrainingError(f"{checkpoint}: its run has another optimizer, or other layers in it, than this config; put that back, "
+                         "or start from its weights with --load-weights")
 
 
 def described_by(configured, share):
     """The config's schedulers as `described` gives them when the learning rate has been halved to `share`."""
-    return [
-        {**each, "base_values": [share * value for value in each["base_values"]]} if each["param_name"] == "lr" else each
-        for each in configured.schedulers
-    ]
+    return [{**each, "base_values": [share * value for value in each["base_values"]]} if each["param_name"] == "lr" else each
+            for each in configured.schedulers]
 
 
 def _numbers(group):

@@ -14,7 +14,7 @@ from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
 
 from instance_segmentation.engine.checkpoint import classes_of, load_state, read_checkpoint
-from instance_segmentation.engine.resuming import Configured, find_place, follow_config, other_optimizer
+from instance_segmentation.engine.resuming import Configured, find_place, follow_config, forget_best, other_optimizer
 from instance_segmentation.report import say, table, write_text
 from instance_segmentation.writing import replacing
 
@@ -109,6 +109,8 @@ class FineTuneRunner(Runner):
         if configured:  # otherwise this run's own last state, after a bad step
             ratio = find_place(self, filename)
             follow_config(self, configured, filename)
+            if self.cfg.get("best_is_lost"):
+                forget_best(self)
         validated = self.message_hub.runtime_info.get("validated_epoch", 0)
         if is_main_process():
             forget_after(Path(self.work_dir) / "scalars.json", self.iter, validated, ratio)

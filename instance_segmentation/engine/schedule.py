@@ -1,9 +1,17 @@
 """The learning rate over a run: how long its phases are, and what it is at a step."""
 
+import math
 import warnings
 
 WARM_UPS = ("LinearLR", "ConstantLR")  # schedulers that count steps and begin with the first one
 PROGRESS = {"optimizer", "last_step", "_global_step", "_last_value", "verbose"}  # of a scheduler: where it is, not what it does
+
+
+def steps_per_epoch(cfg, images, processes):
+    """How many steps each of `processes` takes in an epoch of a run's Config over so many training images."""
+    loader = cfg.train_dataloader
+    images = loader.sampler.get("images") or images * loader.dataset.get("times", 1)
+    return math.ceil(images / processes / loader.batch_size)
 
 
 def set_schedule(cfg, epochs, iterations):
@@ -40,7 +48,7 @@ def described(schedulers):
     return [{key: value for key, value in vars(each).items() if key not in PROGRESS} for each in schedulers]
 
 
-def advanced(build, wrapper, steps, steps_per_epoch):
+def advanced(build, wrapper, steps, epoch_length):
     """Schedulers, and the optimizer's rates, as they are after `steps` of a run from its beginning.
 
     Args:
@@ -48,7 +56,7 @@ def advanced(build, wrapper, steps, steps_per_epoch):
         wrapper: mmengine's OptimWrapper; its groups are changed. Groups with the same values are computed once: there may be
             hundreds.
         steps: Taken so far.
-        steps_per_epoch: For schedulers that count epochs.
+        epoch_length: Steps, for schedulers that count epochs.
 
     Returns:
         The list of schedulers.
@@ -62,7 +70,7 @@ def advanced(build, wrapper, steps, steps_per_epoch):
         schedulers = build()
         for step in range(1, steps + 1):
             _step([each for each in schedulers if not each.by_epoch])
-            if step % steps_per_epoch == 0:
+            if step % epoch_length == 0:
                 _step([each for each in schedulers if each.by_epoch])
     optimizer.param_groups = groups
     for group, place in zip(groups, places, strict=True):

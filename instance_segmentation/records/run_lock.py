@@ -39,7 +39,11 @@ def write_lock(work, flags, cfg):
                    work_dir=os.path.relpath(work.path, output), template=describe_template(work, flags),
                    data=describe_data(flags), weights=weights, flags=flags, settings=settings,
                    versions=provenance.versions(), machine=provenance.machine())
-    write_text(output / NAME, HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000))
+    _write(output / NAME, content)
+
+
+def _write(path, content):
+    write_text(path, HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000))
 
 
 def _origin(cfg):
@@ -73,6 +77,16 @@ def read_lock(folder):
                             "made") from error
 
 
+def moved_lock(path, folder):
+    """Correct a lock that was moved here from `folder`: it names its work dir relative to where it lies. Damaged ones stay."""
+    try:
+        content = read_lock(path.parent)
+    except TrainingError:
+        return
+    content["work_dir"] = os.path.relpath(Path(folder) / content["work_dir"], path.parent)
+    _write(path, content)
+
+
 def _plain_flags(flags):
     """Flags that were given, as YAML holds them: absolute paths; config values as Python writes them, which tells tuples."""
     plain = {key: value for key, value in flags.items() if value is not None and key not in NOT_REPEATED}
@@ -87,12 +101,8 @@ def _plain_flags(flags):
 
 
 def as_options(flags):
-    """A lock's flags as arguments of `train`.
-
-    A lock comes with a folder, perhaps from a stranger: whether a checkpoint may run code, and which program is the config,
-    are not for it to say.
-    """
-    options = {key: value for key, value in flags.items() if key not in ("trust_checkpoint", "config")}
+    """A lock's flags as arguments of `train`."""
+    options = dict(flags)
     if "cfg_options" in options:
         options["cfg_options"] = {key: ast.literal_eval(value) for key, value in options["cfg_options"].items()}
     return options

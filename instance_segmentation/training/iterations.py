@@ -1,10 +1,12 @@
 """Train as Segmentoly's and Detectron's scripts do: counted in iterations, with SGD, in a new folder for each run."""
 
+import shutil
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from instance_segmentation.data.named import find_dataset
-from instance_segmentation.errors import DatasetError, TrainingError
+from instance_segmentation.errors import DatasetError, TemplateError, TrainingError, WeightsError
 from instance_segmentation.report import say
 from instance_segmentation.templates.catalogue import find_template
 from instance_segmentation.templates.workdir import instantiate
@@ -50,22 +52,41 @@ def train_iterations(model=BASELINE, datasets=("coco_2017_train", "coco_2017_val
         raise TrainingError("--load_ckpt and --load_backbone: both say where to start; give one of them")
     if resume and not load_ckpt:
         raise TrainingError("--resume: name the checkpoint to go on from with --load_ckpt")
+    for flag, path in {"--load_ckpt": load_ckpt, "--load_backbone": load_backbone}.items():
+        if path and not Path(path).is_file():
+            raise WeightsError(f"{flag} {path}: no such file; give the path of a .pth checkpoint")
     template, data, gpus = find_template(model), _data(*datasets), _gpus()
     accumulate = _batches(batch_size, batch_size_per_gpu, max(gpus, 1))
     mean = mean_pixel or (CAFFE_MEAN if load_backbone else None)
     work = instantiate(template, Path(output_dir) / template.name / time.strftime("%Y-%m-%d_%H-%M-%S"), load_snapshot=False)
     say("Run", str(work))
     say("Schedule", f"{max_iter} iterations of {batch_size} images, validated every {test_interval}; an epoch lies in between")
-    return train(
-        work, **data, gpu_num=gpus, seed=None if resume else SEED, resume_from=load_ckpt if resume else None,
-        load_weights=None if resume else load_ckpt or load_backbone,
-        batch_size=batch_size_per_gpu, base_learning_rate=lr, num_workers=num_workers,
-        input_size=max_image_size and tuple(-(-side // 32) * 32 for side in max_image_size),
-        normalisation=mean and dict(mean=list(mean), std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
-        cfg_options={"optim_wrapper": _sgd(lr, momentum, weight_decay, accumulate),
-                     "default_hooks.logger.interval": display_interval * accumulate},
-        iterations=dict(number=max_iter, validate_every=test_interval, save_every=checkpoint_interval, warmup_iters=warmup_iters,
-                        warmup_factor=warmup_factor, warmup_method=warmup_method, drop_lr=list(drop_lr), gamma=gamma))
+    with _removed_unless_begun(work):
+        return train(
+            work, **data, gpu_num=gpus, seed=None if resume else SEED, resume_from=load_ckpt if resume else None,
+            load_weights=None if resume else load_ckpt or load_backbone,
+            batch_size=batch_size_per_gpu, base_learning_rate=lr, num_workers=num_workers,
+            input_size=max_image_size and tuple(-(-side // 32) * 32 for side in max_image_size),
+            normalisation=mean and dict(mean=list(mean), std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+            cfg_options={"optim_wrapper": _sgd(lr, momentum, weight_decay, accumulate),
+                         "default_hooks.logger.interval": display_interval * accumulate},
+            iterations=dict(number=max_iter, validate_every=test_interval, save_every=checkpoint_interval,
+                            warmup_iters=warmup_iters, warmup_factor=warmup_factor, warmup_method=warmup_method,
+                            drop_lr=list(drop_lr), gamma=gamma))
+
+
+@contextmanager
+def _removed_unless_begun(work):
+    """Take away a run's new folder when what was asked for turns out to be wrong before the first step."""
+    try:
+        yield
+    except (DatasetError, TemplateError, WeightsError):
+        if not (work / "outputs/latest.pth").is_file():
+            shutil.rmtree(work)
+            for folder in (work.parent, work.parent.parent):
+                with suppress(OSError):  # others' runs are in it
+                    folder.rmdir()
+        raise
 
 
 def _data(training, validation):

@@ -1,29 +1,54 @@
 """Where a training begins: random weights, a checkpoint's weights, or the exact state of a run that ended early."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from instance_segmentation.errors import TrainingError
 
+# What a resumed run keeps where its command leaves them out
+KEPT = ("epochs", "batch_size", "base_learning_rate", "accumulate", "clip_grad", "frozen_stages", "norm_eval", "no_flip")
 SAME_RUN = dict(ema="--ema", augment="--augment", balance_classes="--balance-classes")  # what a resumed run must not change
+
+STATE = {"optimizer", "param_schedulers", "message_hub"}  # what the checkpoints of a run hold besides weights
 
 
 @dataclass(frozen=True)
 class Start:
     """The checkpoint to start from, None for random weights; whether its run goes on; what it says about its run.
 
-    `parts` are the detector's parts that it has tensors of: backbone, neck, roi_head, …
+    `parts` are the detector's parts that it has tensors of: backbone, neck, roi_head, …; `progress` is what the run noted about
+    itself: `best_epoch`, `best_score`, `steps_per_epoch`, …
     """
 
     weights: Path | None
     resumed: bool
     meta: dict
     parts: frozenset = frozenset()
+    progress: dict = field(default_factory=dict)
 
     @property
     def own(self):
-        """What only checkpoints of ours say: `classes`, `input_size`, `config`, `start`, `batch_size`, SAME_RUN of the run."""
+        """What only checkpoints of ours say.
+
+        `classes`, `input_size`, `config`, `start`, `batch_size`, SAME_RUN of the run, its `run` and the flags KEPT (`flags`).
+        """
         return self.meta.get("instseg") or {}
+
+    @property
+    def run(self):
+        """What tells one run from others; earlier versions gave it no name."""
+        return self.own.get("run") or (self.meta.get("seed"), tuple(self.own.get("classes", ())))
+
+    @property
+    def place(self):
+        """Epochs and steps that are finished."""
+        return self.meta.get("epoch", 0), self.meta.get("iter", 0)
+
+    def kept(self, flags):
+        """The flags with those of KEPT that were left out (None, False) as the resumed run had them."""
+        own = {"batch_size": self.own.get("batch_size"), **(self.own.get("flags") or {})} if self.resumed else {}
+        left_out = [name for name in KEPT if flags.get(name) is None or flags[name] is False]
+        return flags | {name: own[name] for name in left_out if isinstance(own.get(name), (int, float))}  # a bool is an int
 
     def recipe(self, cfg):
         """Name of the Config's recipe for how the run began, however often it was resumed; None: the Config as it is."""
@@ -40,7 +65,8 @@ class Start:
         """Where training starts, for the user."""
         if not self.weights:
             return "none given: starting from random weights"
-        return f"{self.weights}: " + ("its run goes on" if self.resumed else "a backbone alone, all other parts start fresh")
+        resumed = f"its run goes on after step {self.place[1]}"
+        return f"{self.weights}: " + (resumed if self.resumed else "a backbone alone, all other parts start fresh")
 
     @property
     def normalisation(self):
@@ -49,7 +75,7 @@ class Start:
         return {key: model["data_preprocessor"][key] for key in ("mean", "std", "bgr_to_rgb")} if model else None
 
     def check(self, classes, seed, flags):
-        """Refuse to continue a run with other classes, another seed or other flags of SAME_RUN.
+        """Refuse to continue a run with other classes, another seed, other flags of SAME_RUN, or to fewer epochs than it has.
 
         Raises:
             TrainingError: The first difference, and what to do.
@@ -67,15 +93,8 @@ class Start:
             if was != now:
                 raise TrainingError(f"{what} was made {f'with {_spelt(flag, was)}' if was else f'without {flag}'}; "
                                     f"{f'add {_spelt(flag, was)}' if was else 'leave it out'}")
-
-    def set_aside(self, output):
-        """Rename an earlier run's files in `output`: a new run must not replace what took a night. Returns the new Start."""
-        weights = self.weights
-        for name in ("scalars.json", "latest.pth", "best.pth", "run.lock.yaml"):
-            if (path := output / name).is_file():
-                aside = path.replace(output / f"previous_{name}")
-                weights = aside if weights and Path(weights).resolve() == path else weights
-        return replace(self, weights=weights)
+        if (flags.get("epochs") or self.place[0]) < self.place[0]:
+            raise TrainingError(f"{what} has been trained for {self.place[0]} epochs; pass --epochs with at least that many")
 
 
 def _spelt(flag, value):
@@ -93,6 +112,7 @@ def find_start(resume_from, load_weights, output, trust):
 
     Raises:
         WeightsError: The checkpoint cannot be read safely.
+        TrainingError: There is no run in it that could be resumed.
     """
     if str(resume_from) == "auto":
         resume_from = output / "latest.pth" if (output / "latest.pth").is_file() else None
@@ -102,4 +122,8 @@ def find_start(resume_from, load_weights, output, trust):
     from instance_segmentation.engine.checkpoint import read_checkpoint
     checkpoint = read_checkpoint(weights, trust=trust)
     parts = frozenset(name.split(".")[0] for name in checkpoint["state_dict"])
-    return Start(weights, bool(resume_from), checkpoint["meta"], parts)
+    if resume_from and not (checkpoint.keys() >= STATE and "epoch" in checkpoint["meta"]):
+        raise TrainingError(f"--resume-from {weights}: holds weights, but not the state of a run of this tool; start from them "
+                            "with --load-weights")
+    progress = checkpoint.get("message_hub", {}).get("runtime_info", {}) if resume_from else {}
+    return Start(weights, bool(resume_from), checkpoint["meta"], parts, progress)

@@ -1,16 +1,19 @@
 """Fine-tune a work dir's network on the user's data."""
 
 import errno
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from socket import gethostname
 
 from instance_segmentation.errors import DiskFullError, TrainingError
-from instance_segmentation.records.run_lock import write_lock
+from instance_segmentation.records.lock_changes import changes
+from instance_segmentation.records.run_lock import read_lock, write_lock
 from instance_segmentation.report import say
 from instance_segmentation.templates.workdir import open_workdir
 from instance_segmentation.training.devices import chosen_device, say_missing_gpu
+from instance_segmentation.training.output_folder import occupied, output_folder
 from instance_segmentation.training.preparing import prepare
 from instance_segmentation.training.processes import from_first, joined, launch, launcher
 
@@ -45,8 +48,9 @@ def train(work_dir, *, gpu_num=None, nproc_per_node=None, report=None, **options
 
     Raises:
         DatasetError, TemplateError, WeightsError: Before anything is started.
-        TrainingError: Training could not go on, `resume_from` belongs to another run, or a process died.
-        KeyboardInterrupt: After Ctrl-C, when latest.pth was saved.
+        TrainingError: Training could not go on, `resume_from` belongs to another run, another training is writing into the
+            output folder, or a process died.
+        KeyboardInterrupt, SystemExit: After Ctrl-C or SIGTERM, when latest.pth was saved.
     """
     if report:
         from instance_segmentation.records.html_report import check_report
@@ -66,9 +70,9 @@ def train(work_dir, *, gpu_num=None, nproc_per_node=None, report=None, **options
 
 def _train_here(work, options, gpu_num, asked):
     """Train as one process, or as one of several; returns the TrainResult and whether this is the first process."""
-    with joined(gpu_num):
+    with joined(gpu_num), ExitStack() as until_the_end:
         from mmengine.dist import is_main_process
-        cfg, output = from_first(lambda: _prepare(work, options, gpu_num, asked))
+        cfg, output = from_first(lambda: _prepare(work, options, gpu_num, asked, until_the_end))
         runner = _run(cfg)
         return from_first(lambda: _finish(runner, work, output)), is_main_process()
 
@@ -80,14 +84,18 @@ def _write_report(work, result, options, report):
              test_data_roots=options["val_data_roots"], report=report, **shared)
 
 
-def _prepare(work, options, gpu_num, asked):
-    """As `prepare`, and write run.lock.yaml; `asked` is the number of GPUs that the user gave, if any."""
+def _prepare(work, options, gpu_num, asked, until_the_end):
+    """As `prepare`, keep other trainings out of the output folder, and write run.lock.yaml; `asked`: the user's --gpu-num."""
     from mmengine.dist import get_world_size
+    until_the_end.enter_context(occupied(output_folder(work, options.get("save_checkpoints_to"))))
     cfg, output = prepare(work, **options)
     if asked:
         say_missing_gpu(asked)
     sharing = dict(nproc_per_node=get_world_size()) if gpu_num == 0 else {}
-    write_lock(work, options | dict(gpu_num=gpu_num, **sharing), cfg)
+    earlier = read_lock(Path(cfg.load_from).parent) if cfg.resume else None
+    write_lock(work, options | cfg.instseg.flags.to_dict() | dict(gpu_num=gpu_num, **sharing), cfg)
+    if earlier and (listed := changes(earlier, read_lock(output))):
+        say("Changed", "since this run began or was last resumed: " + "; ".join(listed))
     return cfg, output
 
 
@@ -124,12 +132,14 @@ def _finish(runner, work, output):
     from instance_segmentation.plots import training_curves
     info = runner.message_hub.runtime_info
     best = output / "best.pth" if "best_epoch" in info and (output / "best.pth").is_file() else None
-    training_curves(output / "scalars.json", output / "curves.png")
+    if (output / "scalars.json").is_file():  # a finished run's checkpoint, resumed without the file, takes no step
+        training_curves(output / "scalars.json", output / "curves.png")
+        say("Curves", str(output / "curves.png"))
     latest, cut = output / "latest.pth", runner.cfg.instseg.tile
     tiles = f" --tile {cut[0]} --overlap {cut[1]}" if cut else ""
     say("Weights", f"{latest}" + (f"  (best: {best.name}, epoch {info['best_epoch']}, segm AP {info['best_score']:.3f})"
-                                  if best else "  (no best.pth: validation never found an object)"))
-    say("Curves", str(output / "curves.png"))
+                                  if best else "  (no best.pth: no validation since found an object)" if "waited_since" in info
+                                  else "  (no best.pth: validation never found an object)"))
     say("Next", f"python {quote(str(work.path / 'eval.py'))} --load-weights {quote(str(best or latest))} --test-ann-files FILE "
         f"--test-data-roots DIR --save-metrics-to {quote(str(work.path / 'metrics.yaml'))}{tiles}")
     return TrainResult(latest, best, output / "curves.png", info.get("best_score", float("nan")), info.get("best_epoch"))

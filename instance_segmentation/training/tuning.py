@@ -1,11 +1,10 @@
 """Search for the learning rate, the epochs and the augmentation with which a work dir's network finds most."""
 
-import contextlib
-import fcntl
 import math
 import time
 from pathlib import Path
 
+from instance_segmentation import locking
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.templates.workdir import open_workdir
 from instance_segmentation.training.train import count_processes
@@ -109,13 +108,7 @@ def usual_rate(work, options, processes):
     return rate(None)
 
 
-@contextlib.contextmanager
 def alone(folder):
-    """Let one search at a time write into a folder; the lock ends with its process, however that ends."""
-    with open(folder / "search.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(f"{folder}: a search is running there; wait for its end, or name another folder by "
-                                "--save-search-to") from None
-        yield
+    """Let one search at a time write into a folder; a context manager."""
+    return locking.alone(folder / "search.lock", lambda holder: TrainingError(
+        f"{folder}: a search is running there ({holder}); wait for its end, or name another folder by --save-search-to"))

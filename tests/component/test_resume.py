@@ -17,7 +17,6 @@ from instance_segmentation.api import instantiate, replay, train
 from instance_segmentation.engine.runner import forget_after
 from instance_segmentation.errors import TrainingError
 from instance_segmentation.records.run_lock import read_lock
-from instance_segmentation.training.starting import Start
 
 pytestmark = pytest.mark.component
 EPOCHS = 2
@@ -180,15 +179,6 @@ def test_a_finished_run_goes_on_longer_and_with_another_batch(work, sample_data,
 def test_another_run_is_not_continued(work, sample_data, uninterrupted, tmp_path, changes, message):
     with pytest.raises(TrainingError, match=message):
         train(work, **options(sample_data, **changes), save_checkpoints_to=tmp_path, resume_from=uninterrupted / "latest.pth")
-
-
-def test_a_new_run_sets_the_old_one_aside(tmp_path):
-    names = "latest.pth", "best.pth", "scalars.json", "run.lock.yaml"
-    for name in names:
-        (tmp_path / name).write_text(name)
-    assert Start(tmp_path / "best.pth", False, {}).set_aside(tmp_path).weights == tmp_path / "previous_best.pth"
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        f"previous_{name}": name for name in names}
 
 
 def test_what_comes_after_the_checkpoint_is_forgotten(tmp_path):

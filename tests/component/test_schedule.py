@@ -29,16 +29,9 @@ class Stub:
         self.cfg, self.network = cfg, torch.nn.Linear(1, groups)
         parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(groups)]
         # a group for each parameter, as mmengine makes them; one of them learns more slowly
-        self.optim_wrapper = OptimWrapper(
-            torch.optim.SGD(
-                [
-                    dict(params=[each], lr=cfg.optim_wrapper.optimizer.lr * (0.1 if index == 1 else 1))
-                    for index, each in enumerate(parameters)
-                ],
-                lr=cfg.optim_wrapper.optimizer.lr,
-                momentum=0.9,
-            )
-        )
+        self.optim_wrapper = OptimWrapper(torch.optim.SGD(
+            [dict(params=[each], lr=cfg.optim_wrapper.optimizer.lr * (0.1 if index == 1 else 1))
+             for index, each in enumerate(parameters)], lr=cfg.optim_wrapper.optimizer.lr, momentum=0.9))
         self.steps = math.ceil(images / batch)
         self.train_dataloader = Loader(self.steps)
         self.train_loop = SimpleNamespace(_epoch=0, _iter=0)
@@ -52,10 +45,8 @@ class Stub:
     max_iters = property(lambda self: self.max_epochs * self.steps)
 
     def build_param_scheduler(self, items):
-        return [
-            PARAM_SCHEDULERS.build(dict(item), default_args=dict(optimizer=self.optim_wrapper, epoch_length=self.steps))
-            for item in items
-        ]
+        return [PARAM_SCHEDULERS.build(dict(item), default_args=dict(optimizer=self.optim_wrapper, epoch_length=self.steps))
+                for item in items]
 
     def take_steps(self, until):
         """The rates of all groups in each step until that one."""
@@ -102,27 +93,14 @@ def cfg(repo):
 
 def run_of(cfg, images, batch, epochs, rate=None, accumulate=None):
     """A Stub of a run with this schedule; its rate as `train` scales it."""
-    cfg = train_config(
-        cfg,
-        train_json="t",
-        val_json="v",
-        images=images,
-        classes=["a"],
-        output="o",
-        epochs=epochs,
-        batch_size=batch,
-        learning_rate=rate,
-        accumulate=accumulate,
-        overrides={"train_dataloader.dataset.times": 1},
-    )
+    cfg = train_config(cfg, train_json="t", val_json="v", images=images, classes=["a"], output="o", epochs=epochs,
+                       batch_size=batch, learning_rate=rate, accumulate=accumulate,
+                       overrides={"train_dataloader.dataset.times": 1})
     return Stub(cfg, images, batch)
 
 
-LENGTHS = [
-    (images, batch, epochs)
-    for images, batch, epochs in itertools.product((1, 5, 8, 60, 1000), (1, 8, 64), (1, 2, 6, 40))
-    if math.ceil(images / batch) * epochs <= 1600
-]
+LENGTHS = [(images, batch, epochs) for images, batch, epochs in itertools.product((1, 5, 8, 60, 1000), (1, 8, 64), (1, 2, 6, 40))
+           if math.ceil(images / batch) * epochs <= 1600]
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b2b-mask_rcnn-480x480", "efficientnet_b2b-mask_rcnn-576x576"])
@@ -158,16 +136,8 @@ def test_updates_of_accumulated_batches_reach_the_rate(cfg, accumulate):
 
 
 CHANGES = [
-    dict(),
-    dict(epochs=6),
-    dict(epochs=40),
-    dict(rate=0.5),
-    dict(batch=2),
-    dict(batch=8, epochs=3),
-    dict(images=500),
-    dict(accumulate=4),
-    dict(batch=30, rate=0.01, epochs=9),
-]
+    dict(), dict(epochs=6), dict(epochs=40), dict(rate=0.5), dict(batch=2), dict(batch=8, epochs=3), dict(images=500),
+    dict(accumulate=4), dict(batch=30, rate=0.01, epochs=9)]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -223,8 +193,7 @@ def test_a_schedule_of_ones_own_is_stretched(config_480):
         dict(type="LinearLR", start_factor=0.1, by_epoch=True, begin=0, end=3, convert_to_iter_based=True),
         dict(type="MultiStepLR", by_epoch=True, milestones=[8, 11], gamma=0.1),
         dict(type="CosineAnnealingLR", by_epoch=True, begin=6, end=12, T_max=6, eta_min=0, convert_to_iter_based=True),
-        dict(type="MultiStepLR", by_epoch=False, milestones=[100], gamma=0.1),
-    ]
+        dict(type="MultiStepLR", by_epoch=False, milestones=[100], gamma=0.1)]
     set_schedule(config_480, epochs=24, iterations=10)
     warm_up, steps, cosine, own = config_480.param_scheduler
     assert warm_up.end == 6 and steps.milestones == [16, 22] and (cosine.begin, cosine.end, cosine.T_max) == (12, 24, 12)

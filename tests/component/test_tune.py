@@ -14,7 +14,7 @@ import torch
 
 from instance_segmentation.api import train, tune
 from instance_segmentation.cli.train import parser
-from instance_segmentation.engine.pruning import open_study
+from instance_segmentation.engine.pruning import falls_behind, open_study
 from instance_segmentation.errors import DatasetError, DiskFullError, TemplateError, TrainingError
 from instance_segmentation.training.tuning import alone
 
@@ -158,6 +158,38 @@ def test_a_trial_that_falls_behind_is_ended(work, sample_data, tmp_path, in_proc
     assert records(tmp_path)[3]["ended"] == "pruned after epoch 2"
     lines = [json.loads(line) for line in (tmp_path / "trial_004" / "scalars.json").read_text().splitlines()]
     assert [line["step"] for line in lines if "segm/AP" in line] == [1, 2]
+
+
+def add_trial(study, epochs, curve, state="COMPLETE"):
+    """Add a trial with the segm AP of its epochs; returns its number."""
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import TrialState, create_trial
+    study.add_trial(create_trial(state=TrialState[state], params=dict(epochs=epochs),
+                                 distributions=dict(epochs=CategoricalDistribution([4, 16])),
+                                 value=max(curve) if state == "COMPLETE" else None,
+                                 intermediate_values=dict(enumerate(curve, 1))))
+    return len(study.trials) - 1
+
+
+def test_a_longer_recipe_is_not_judged_by_shorter_ones(tmp_path):
+    """Curves of the sample data: it warms up longer, is behind after two epochs, and finds three times as much in the end."""
+    short, long = [0.001, 0.076, 0.145, 0.164], [0.000, 0.030, 0.177, 0.242, 0.35, 0.571]
+    study = open_study(tmp_path / "search.db")
+    for share in (1, 0.99, 1.01):
+        add_trial(study, 4, [share * ap for ap in short])
+    for epochs in range(1, len(long) + 1):
+        assert not falls_behind(study, add_trial(study, 16, long[:epochs], "RUNNING")), epochs
+
+
+def test_a_recipe_is_judged_by_those_of_its_length(tmp_path):
+    study = open_study(tmp_path / "search.db")
+    for _ in range(2):
+        add_trial(study, 4, [0.1, 0.2, 0.3, 0.4])
+    behind, ahead = (add_trial(study, 4, [ap, ap], "RUNNING") for ap in (0.05, 0.25))
+    assert not falls_behind(study, behind), "two are too few to judge by"
+    add_trial(study, 4, [0.1, 0.2, 0.3, 0.4])
+    assert falls_behind(study, behind) and not falls_behind(study, ahead)
+    assert not falls_behind(study, add_trial(study, 4, [0.01], "RUNNING")), "the first epoch lies in the warm-up"
 
 
 def begin(work, data, folder, log):  # noqa: F811

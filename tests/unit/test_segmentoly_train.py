@@ -89,6 +89,23 @@ def test_starts_that_contradict_each_other(options, says, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("flag", ["load_ckpt", "load_backbone"])
+def test_a_file_that_is_not_there_leaves_nothing_behind(flag, tmp_path):
+    with pytest.raises(iterations.WeightsError, match=f"--{flag} nope.pth: no such file"):
+        iterations.train_iterations(output_dir=tmp_path, **{flag: "nope.pth"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_that_are_wrong_leave_no_folder_and_other_runs_stay(tmp_path):
+    ours, theirs = tmp_path / "outputs/template/now", tmp_path / "outputs/template/before"
+    for error in (iterations.DatasetError, iterations.TrainingError):
+        theirs.mkdir(parents=True, exist_ok=True)
+        ours.mkdir()
+        with pytest.raises(error), iterations._removed_unless_begun(ours):
+            raise error("wrong")
+        assert theirs.is_dir() and ours.is_dir() == (error is iterations.TrainingError)
+
+
 def test_help_is_instant(repo):
     code = (f"import sys; sys.path.insert(0, {str(repo)!r})\nfrom instance_segmentation.cli import segmentoly_train\n"
             "print(segmentoly_train.parser().format_help())\nprint(sorted({'torch', 'mmdet', 'yaml'} & set(sys.modules)))")
