@@ -24,6 +24,9 @@ def parser():
                         help="a folder or file of data or weights that lies elsewhere now; may be repeated")
     result.add_argument("--accept-changes", action="store_true",
                         help="train with what is there now, although it is not what it was")
+    result.add_argument("--trust-checkpoint", action="store_true",
+                        help="unpickle arbitrary objects of the checkpoint that it started from, which can run code; the run "
+                             "itself cannot ask for it")
     result.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return result
 
@@ -44,4 +47,5 @@ def main(argv=None):
 def call(args):
     """Hand the arguments to `api.replay`."""
     from instance_segmentation import api
-    api.replay(args.run, save_checkpoints_to=args.save_checkpoints_to, moved=args.moved, accept_changes=args.accept_changes)
+    api.replay(args.run, save_checkpoints_to=args.save_checkpoints_to, moved=args.moved, accept_changes=args.accept_changes,
+               trust_checkpoint=args.trust_checkpoint)

@@ -101,8 +101,12 @@ def _plain_flags(flags):
 
 
 def as_options(flags):
-    """A lock's flags as arguments of `train`."""
-    options = dict(flags)
+    """A lock's flags as arguments of `train`.
+
+    A lock comes with a folder, perhaps from a stranger: whether a checkpoint may run code, and which program is the config,
+    are not for it to say.
+    """
+    options = {key: value for key, value in flags.items() if key not in ("trust_checkpoint", "config")}
     if "cfg_options" in options:
         options["cfg_options"] = {key: ast.literal_eval(value) for key, value in options["cfg_options"].items()}
     return options

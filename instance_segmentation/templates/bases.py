@@ -33,6 +33,8 @@ def config_files(config, root):
 
 def inside(path, root, named):
     """Resolve links and return the file, which must exist in `root`; `named` says in errors where its name stands."""
+    if "\0" in str(path):
+        raise TemplateError(f"{named!s:.80}: holds a character that no file name has")
     path = Path(path).resolve()
     if not path.is_relative_to(Path(root).resolve()):
         raise TemplateError(f"{named}: leads to {path}, outside the template's root {root}; move the file inside")
@@ -65,8 +67,8 @@ def _base_names(path, source):
     """The string nodes of `_base_ = "…"` or `_base_ = ["…", …]`."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise TemplateError(f"{path}: is not valid Python: {error}") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: an expression nested too deeply
+        raise TemplateError(f"{path}: is not valid Python: {error or type(error).__name__}") from error
     names = []
     for statement in tree.body:
         if isinstance(statement, ast.With):

@@ -5,6 +5,7 @@ The description of a field is the expectation that an error message quotes.
 
 import difflib
 import re
+import reprlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
@@ -298,7 +299,12 @@ def _section_of(annotation):
     return next(filter(None, map(_section_of, get_args(annotation))), None)
 
 
+_SHORTENED = reprlib.Repr()
+_SHORTENED.maxlevel, _SHORTENED.maxstring, _SHORTENED.maxother = 3, 80, 80
+
+
 def _short(value):
     """A value for an error message: YAML's null, and long ones cut."""
-    text = "null" if value is None else repr(value)
+    # reprlib looks no deeper than it shows: YAML's aliases make gigabytes of text of a few hundred bytes
+    text = "null" if value is None else _SHORTENED.repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

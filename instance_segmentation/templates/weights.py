@@ -70,6 +70,8 @@ def fetch(url, destination, *, size, sha256, offline=False, progress=None):
             raise DownloadError(f"{url}: names the host '{urlsplit(url).netloc}'\n"
                                 "Write file:///absolute/path, three slashes.")
         source = Path(unquote(urlsplit(url).path))
+        if source.exists() and not source.is_file():
+            raise DownloadError(f"{url}: is a folder or a device, expected a file\nName the file that holds the weights.")
     else:
         source = cache_path(url, sha256)
         if not matches(source, size, sha256):

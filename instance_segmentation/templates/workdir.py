@@ -108,10 +108,10 @@ def _contents(template):
     files["template.yaml"] = where.read_bytes()
     files.update((name, (SCAFFOLD / name).read_bytes()) for name in SCRIPTS)
     for index, item in enumerate(template.dependencies):
+        if item.destination == template.config:  # a download would become the program that train.py runs
+            raise TemplateError(f"{where}: dependencies[{index}].destination: '{item.destination}' is the config")
         if not item.is_url:
             source = inside(template.path / item.source, root, f"{where}: dependencies[{index}].source")
-            if item.destination == template.config:
-                raise TemplateError(f"{where}: dependencies[{index}].destination: '{item.destination}' is the config")
             if item.sha256 and not matches(source, item.size or source.stat().st_size, item.sha256):
                 raise TemplateError(f"{where}: dependencies[{index}]: {source} has another size or sha256")
             files[item.destination] = source.read_bytes()

@@ -9,13 +9,14 @@ from instance_segmentation.report import number, say, table
 from instance_segmentation.templates.workdir import open_workdir
 
 
-def replay(run, *, save_checkpoints_to=None, moved=(), accept_changes=False):
+def replay(run, *, save_checkpoints_to=None, moved=(), accept_changes=False, trust_checkpoint=False):
     """Repeat a training from its run.lock.yaml: on the same machine, with the same versions, it ends with the same weights.
 
     Args:
         run: The training's output folder, or its work dir.
         save_checkpoints_to: Output folder, which must be new or empty; that of the run with `_replay` behind its name when None.
         moved: Pairs (folder or file then, now) of data and weights that lie elsewhere now.
+        trust_checkpoint: Unpickle arbitrary objects of the checkpoint that the run started from; the run's own flag is not taken.
         accept_changes: Train although template, data or weights are not what they were.
 
     Returns:
@@ -31,10 +32,13 @@ def replay(run, *, save_checkpoints_to=None, moved=(), accept_changes=False):
     if output.is_dir() and any(output.iterdir()):
         raise TrainingError(f"--save-checkpoints-to {output}: is not empty; name another folder")
     work = open_workdir(run.folder / lock["work_dir"])
+    if config := lock["flags"].get("config"):
+        raise TrainingError(f"{run.folder}: was trained with another program than its work dir's model.py, --config {config}; "
+                            "a lock may not choose what is run. Put that config into the work dir and train with train.py")
     _check(run, differences(lock, work), accept_changes)
     if others := other_versions(lock):
         say("Versions", f"are others than then, so numbers may differ: {', '.join(others)}")
-    result = train(work.path, **as_options(lock["flags"]), save_checkpoints_to=output)
+    result = train(work.path, **as_options(lock["flags"]), save_checkpoints_to=output, trust_checkpoint=trust_checkpoint)
     _compare(run, read_run(output))
     return result
 

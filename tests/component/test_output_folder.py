@@ -128,9 +128,8 @@ def test_weights_alone_cannot_be_resumed(tmp_path):
 
 def test_two_at_once(tmp_path):
     refused = pytest.raises(TrainingError, match="another training is writing there .process.*--save-checkpoints-to")
-    with occupied(tmp_path), refused:
-        with occupied(tmp_path):
-            pass
+    with occupied(tmp_path), refused, occupied(tmp_path):
+        pass
 
 
 def test_flags_that_are_left_out_stay_the_runs(tmp_path):

@@ -105,6 +105,17 @@ def test_replay_refuses_what_has_changed(run, capsys, change, message):
     assert not run.with_name("outputs_replay").exists()
 
 
+def test_a_lock_chooses_neither_the_program_nor_whom_to_trust(run, capsys, monkeypatch):
+    """A folder from a stranger must not get by its lock what only the command line may give."""
+    lock = yaml.safe_load((run / "run.lock.yaml").read_text())
+    assert "trust_checkpoint" not in as_options({**lock["flags"], "trust_checkpoint": True})
+    lock["flags"]["config"] = "/elsewhere/model.py"
+    (run / "run.lock.yaml").write_text(yaml.safe_dump(lock))
+    assert main.main(["replay", str(run), "--accept-changes"]) == 1
+    assert "a lock may not choose what is run" in capsys.readouterr().err
+    assert not run.with_name("outputs_replay").exists()
+
+
 def test_replay_finds_what_was_moved(run, tmp_path, capsys):
     """With the data in another place, replay names what is gone, and with --moved nothing differs."""
     (tmp_path / "data").rename(tmp_path / "elsewhere")

@@ -385,3 +385,11 @@ def test_four_at_once_download_once(server, tmp_path):
     assert [target.read_bytes() == CONTENT for target in targets] == [True] * 4
     assert len(server.requests) == 1
     assert nothing_but(cache_dir(), cache_path(server.url, SHA256).name)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev", "/dev/fd/0"])
+def test_a_device_or_a_folder_is_no_file(tmp_path, path):
+    """/dev/zero was copied until the disk was full."""
+    with pytest.raises(DownloadError, match="expected a file|no such file|cannot be copied"):
+        fetch(f"file://{path}", tmp_path / "x", size=1000, sha256="0" * 64)
+    assert not list(tmp_path.iterdir())

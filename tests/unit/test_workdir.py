@@ -11,6 +11,7 @@ import pytest
 
 from instance_segmentation.errors import DownloadError, TemplateError
 from instance_segmentation.templates import workdir
+from instance_segmentation.templates.schema import load_template
 from instance_segmentation.templates.workdir import instantiate, open_workdir
 
 FILES = {
@@ -288,3 +289,24 @@ def test_killed_instantiate(template, tmp_path, target_exists):
     assert files(tmp_path / "out") == {f"work/{name}" for name in FILES}
     assert os.listdir(tmp_path / "out") == ["work"]
     assert not [name for name in os.listdir(output) if "instseg-new" in name]
+
+
+def test_a_download_never_becomes_the_program(tmp_path, template, minimal):
+    folder = template(dict(dependencies=[*minimal["dependencies"], {**minimal["dependencies"][0], "destination": "model.py"}]))
+    with pytest.raises(TemplateError, match="'model.py' is the config"):
+        instantiate(load_template(folder / "template.yaml"), tmp_path / "work", load_snapshot=False)
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("source, words", [
+    ('_base_ = "a\\0b.py"', "no file name has"), ("size = " + "-" * 100_000 + "1", "is not valid Python"),
+], ids=["NUL", "depth"])
+def test_a_config_that_no_python_reads_is_a_sentence(tmp_path, template, source, words):
+    folder = template(files={"family/tiny/model.py": source})
+    with pytest.raises(TemplateError, match=words):
+        instantiate(load_template(folder / "template.yaml"), tmp_path / "work", load_snapshot=False)
+
+
+def test_every_work_dir_says_that_it_is_a_program(tmp_path, template):
+    instantiate(load_template(template() / "template.yaml"), tmp_path / "work", load_snapshot=False)
+    assert "are programs" in (tmp_path / "work" / "README.md").read_text()
