@@ -60,25 +60,28 @@ def load_coco(path, findings):
     content = _read(path, findings)
     if content is None:
         return None
-    document = _parse(content, findings)
-    return document if document is not None and _is_coco(document, findings) else None
+    try:
+        document = parse_json(content)
+    except JsonError as error:
+        return findings.problem(str(error), whole=True)
+    return document if _is_coco(document, findings) else None
 
 
 def _read(path, findings):
     if path.is_dir():
-        findings.problem(f"is a folder; expected a JSON file{_json_files_in(path)}")
+        findings.problem(f"is a folder; expected a JSON file{_json_files_in(path)}", whole=True)
     elif not path.exists():
         near = [other.name for other in path.parent.glob("*.json")] if path.parent.is_dir() else []
-        findings.problem(f"does not exist{did_you_mean(path.name, near)}")
+        findings.problem(f"does not exist{did_you_mean(path.name, near)}", whole=True)
     else:
         try:
             content = path.read_bytes()
         except OSError as error:
-            findings.problem(f"cannot be read: {error.strerror or error}")
+            findings.problem(f"cannot be read: {error.strerror or error}", whole=True)
             return None
         if content.strip(b" \t\r\n\0\xef\xbb\xbf"):
             return content
-        findings.problem("is empty; expected COCO instances JSON. Export or copy it again")
+        findings.problem("is empty; expected COCO instances JSON. Export or copy it again", whole=True)
     return None
 
 
@@ -87,24 +90,16 @@ def _json_files_in(folder):
     return f", for example {folder / names[0]}" if names else ""
 
 
-def _parse(content, findings):
-    try:
-        return parse_json(content)
-    except JsonError as error:
-        findings.problem(str(error))
-        return None
-
-
 def _is_coco(document, findings):
     expected = 'not a COCO instances file: expected an object with the lists "images", "annotations", "categories"'
     if not isinstance(document, dict):
-        findings.problem(f"{expected}, got a {type(document).__name__}")
+        findings.problem(f"{expected}, got a {type(document).__name__}", whole=True)
         return False
     missing = [key for key in _LISTS if not isinstance(document.get(key), list)]
     if not missing:
         return True
     keys = ", ".join(list(document)[:8]) or "none"
-    findings.problem(f"{expected}; missing: {', '.join(missing)}; its keys: {keys}{_origin(document)}")
+    findings.problem(f"{expected}; missing: {', '.join(missing)}; its keys: {keys}{_origin(document)}", whole=True)
     return False
 
 
@@ -123,13 +118,13 @@ def read_categories(document, findings):
         category_id, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (None, None)
         if type(category_id) is not int or not isinstance(name, str) or not name.strip():
             findings.problem('{n} category|categories lacks|lack an integer "id" or a "name"',
-                             f"{entry!r:.80}")
+                             f"{entry!r:.80}", whole=True)
         elif category_id in names:
-            findings.problem("{n} category id|ids occurs|occur twice", f"{category_id}")
+            findings.problem("{n} category id|ids occurs|occur twice", f"{category_id}", whole=True)
         elif name in names.values():
-            findings.problem("{n} category name|names occurs|occur twice; merge or rename them", name)
+            findings.problem("{n} category name|names occurs|occur twice; merge or rename them", name, whole=True)
         else:
             names[category_id] = name
     if not document["categories"]:
-        findings.problem('"categories" is empty; expected at least one {"id": …, "name": …}')
+        findings.problem('"categories" is empty; expected at least one {"id": …, "name": …}', whole=True)
     return dict(sorted(names.items()))

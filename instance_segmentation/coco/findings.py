@@ -40,11 +40,14 @@ class Findings:
 
     def __init__(self, source):
         self.source = str(source)
+        self.whole = False
+        """Whether a problem is of the file as a whole, so that no copy without it can be made."""
         self._problems = {}
         self._notes = {}
 
-    def problem(self, sentence, example="", count=1):
+    def problem(self, sentence, example="", count=1, whole=False):
         """Count one thing the user must mend; `example` is a text, or a function making it, called for the first."""
+        self.whole |= whole
         _count(self._problems, sentence, example, count)
 
     def note(self, sentence, example="", count=1):
@@ -75,8 +78,9 @@ def raise_problems(all_findings):
         if problems:
             head = f"{findings.source}: {spelled(len(problems), 'problem')}, nothing was started."
             blocks.append("\n  ".join([head, *problems]))
-    if blocks:
+    if blocks and not any(findings.whole for findings in all_findings):
         blocks.append("`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong.")
+    if blocks:
         raise DatasetError("\n".join(blocks))
 
 

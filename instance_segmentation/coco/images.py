@@ -15,6 +15,8 @@ from instance_segmentation.coco.findings import did_you_mean
 DECODED_IMAGES = 1000
 """Images decoded to the end, spread evenly over the file; of the others only the header is read (0.1 ms each)."""
 
+LONGEST_PX, MOST_PX = 1 << 20, 1 << 30
+"""OpenCV's own limits of a side and of all pixels; an RLE of more would be taken for memory."""
 _READ_BY_OPENCV = {"BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
 _ORIENTED_BY_OPENCV = {"JPEG", "MPO", "PNG", "WEBP"}
 ORIENTATION = 0x0112  # EXIF's tag
@@ -58,7 +60,7 @@ def read_images(document, root, findings):
         if type(image_id) in (int, str):
             images[image_id] = None if missing else _entry(raw, root, findings)
     if not document["images"]:
-        findings.problem('"images" is empty; expected at least one image')
+        findings.problem('"images" is empty; expected at least one image', whole=True)
     return dict(sorted(images.items())) if all(type(image_id) is int for image_id in images) else images
 
 
@@ -68,6 +70,8 @@ def _entry(raw, root, findings):
         return findings.problem('{n} image|images whose "file_name" is not a name', f"image {raw['id']}")
     if not all(type(side) in (int, float) and 0 < side < 1 << 30 and side == int(side) for side in (width, height)):
         return findings.problem('{n} image|images whose "width" or "height" is not a number of pixels', name)
+    if max(width, height) > LONGEST_PX or width * height > MOST_PX:
+        return findings.problem('{n} image|images larger than OpenCV reads; cut it|them into parts', f"{name}, {width}x{height}")
     return {"file_name": os.path.abspath(root / name), "width": int(width), "height": int(height),
             "source_id": raw["id"], "name": name}
 
@@ -85,7 +89,7 @@ def check_images(images, root, findings, progress=None):
     if not root.is_dir() and not all(os.path.isabs(image["name"]) for image in images):
         for image in images:
             image["fault"] = 0
-        return findings.problem(f"the image root {root} is not a folder; check the path")
+        return findings.problem(f"the image root {root} is not a folder; check the path", whole=True)
     step = max(1, -(-len(images) // DECODED_IMAGES))
     jobs = [(image, index % step == 0) for index, image in enumerate(images)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

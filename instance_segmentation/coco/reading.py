@@ -175,7 +175,8 @@ def _check_classes_known(classes, parts, all_classes):
         if name not in known:
             listed = ", ".join(sorted(known)[:20]) + (", …" if len(known) > 20 else "")
             where = "this file" if len(parts) == 1 else "any of the files"
-            loaded[0].findings.problem(f'class "{name}" is not in {where}{did_you_mean(name, known)}. It has: {listed}')
+            loaded[0].findings.problem(f'class "{name}" is not in {where}{did_you_mean(name, known) or "."} It has: {listed}',
+                                        whole=True)
 
 
 def _merge(parts, classes, keep_empty):

@@ -90,15 +90,20 @@ def _data_record(file, root, progress):
 
 def _image_names(file):
     """Return the image names of a COCO file, sorted."""
-    with contextlib.suppress(msgspec.DecodeError, OSError):  # the quick way: nothing but the names is kept in memory
+    with contextlib.suppress(msgspec.DecodeError, OSError, RecursionError):  # the quick way: nothing but the names is kept in memory
         return sorted(image.file_name for image in msgspec.json.decode(file.read_bytes(), type=_Images).images)
     document = read_json(file, DatasetError)
     images = document.get("images") if isinstance(document, dict) else None
-    names = [image.get("file_name") if isinstance(image, dict) else None for image in images or ()]
-    if not isinstance(images, list) or not all(isinstance(name, str) for name in names):
+    entries = images if isinstance(images, list) else [None]
+    names = [image.get("file_name") if isinstance(image, dict) else None for image in entries]
+    if not all(isinstance(name, str) for name in names):
         raise DatasetError(f'{file}: not a COCO file: it has no list "images" with a "file_name" in each entry')
     return sorted(names)
 
 
 def _digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ABSENT
+    try:
+        there = path.is_file()
+    except OSError:  # a name longer than any file's
+        there = False
+    return hashlib.sha256(path.read_bytes()).hexdigest() if there else ABSENT

@@ -2,15 +2,18 @@
 
 import copy
 import json
+import tracemalloc
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from instance_segmentation.coco import category_names, read_annotations
+from instance_segmentation.coco import category_names, nesting, outlines, read_annotations
 from instance_segmentation.coco.masks import MaskError, normalise, run_lengths, to_rle
-from instance_segmentation.coco.outlines import mask_to_polygons
+from instance_segmentation.coco.nesting import has_nested_part
+from instance_segmentation.coco.outlines import mask_to_polygons, rle_to_polygons
 from instance_segmentation.errors import DatasetError
 
 SQUARE = [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]
@@ -227,9 +230,24 @@ def test_all_problems_are_listed_at_once(tmp_path):
         '  2 annotations use a category_id that is not in "categories" (first: annotation 21, category_id 17)',
         "  1 annotation id occurs twice; give each annotation its own (annotation 12)",
         f"  1 image is listed but not in {tmp_path / 'photos'}/ (IMG_3.JPG; did you mean IMG_3.jpg?)",
-        '  class "appel" is not in this file; did you mean apple?. It has: apple, pear',
-        "`instseg check-data … --fix DIR` writes a copy without the images and objects that are wrong.",
+        '  class "appel" is not in this file; did you mean apple? It has: apple, pear',
     ]
+
+
+@pytest.mark.parametrize("spoil, hinted", [
+    (lambda document: document["annotations"].append(annotation(21, category_id=17)), True),
+    (lambda document: document["categories"].append({"id": 9, "name": "pear"}), False),
+    (lambda document: document.update(images=[]), False),
+], ids=["an object", "categories", "no images"])
+def test_a_repaired_copy_is_offered_only_where_it_can_be_made(tmp_path, spoil, hinted):
+    document = coco()
+    save_images(tmp_path, document)
+    spoil(document)
+    assert ("--fix" in problems(read_annotations, [save(tmp_path, document)], [tmp_path])) is hinted
+
+
+def test_no_copy_of_a_missing_file_is_offered(tmp_path):
+    assert "--fix" not in problems(read_annotations, [tmp_path / "none.json"], [tmp_path])
 
 
 def test_problems_of_all_files_are_listed_at_once(tmp_path):
@@ -272,6 +290,8 @@ BAD_ENTRIES = {
     "bbox with NaN": ({"bbox": [1, 2, float("nan"), 3]}, "1 bbox that is not four finite numbers"),
     "polygon with NaN": ({"segmentation": [[1, 2, float("nan"), 3, 4, 5]]}, "million px (annotation 11 in 1.png)"),
     "polygon with infinity": ({"segmentation": [[1, 2, float("inf"), 3, 4, 5]]}, "not a finite number"),
+    "polygon of corners far apart": ({"segmentation": [[-999999, 0, 999999.5, 9] * 2500]}, "outline far too long for its image"),
+    "zigzag": ({"segmentation": [[0, 0, 60, 40] * 2000]}, "outline far too long for its image"),
     "polygon far away": ({"segmentation": [[1, 2, 1e9, 3, 4, 5]]}, "finite number below a million px"),
     "polygon with an endless integer": ({"segmentation": [[1, 2, 10**400, 3, 4, 5]]}, "below a million px"),
     "bbox with an endless integer": ({"bbox": [1, 2, 10**400, 3]}, "1 bbox that is not four finite numbers"),
@@ -459,3 +479,61 @@ def test_classes_absent_from_a_validation_file_are_noted(tmp_path):
     assert any("apple" in note for note in annotations.notes)
     with pytest.raises(DatasetError, match='class "fig" is not in this file'):
         read_annotations([tmp_path / "val.json"], [tmp_path], classes=["apple", "fig"], **options)
+
+
+def ring(points, radius):
+    angle = np.arange(points) * 2 * np.pi / points
+    return np.stack([300 + radius * np.cos(angle), 300 + radius * np.sin(angle)], 1).ravel().tolist()
+
+
+@pytest.mark.parametrize("parts, nested", [
+    ([ring(20_000, 200), ring(20_000, 100)], True),
+    ([ring(9, 100), ring(20_000, 200)], True),
+    ([ring(20_000, 200), [500, 500, 520, 500, 520, 520]], False),
+    ([ring(3, 200), [600 - value for value in ring(3, 120)]], False),  # whose corners look out
+    ([[10, 10, 90, 10, 90, 20, 20, 20, 20, 90, 10, 90], [40, 40, 50, 40, 50, 50]], False),  # in the box of an L, not in the L
+], ids=["two fine rings", "a coarse ring", "beside it", "across it", "in its box only"])
+def test_a_part_inside_another_is_seen_and_costs_no_more_than_its_points(parts, nested):
+    tracemalloc.start()
+    assert has_nested_part(parts) is nested
+    assert tracemalloc.get_traced_memory()[1] < 100e6  # 6.5 GB with every point of one beside every edge of the other
+    tracemalloc.stop()
+
+
+def test_many_nested_boxes_end_the_search_instead_of_the_day():
+    parts = [ring(40, 10 + number / 10)[:60] for number in range(3000)]
+    tried = Mock(wraps=nesting._inside)
+    with patch.object(nesting, "_inside", tried):
+        has_nested_part(parts)
+    assert sum(len(ring) for _, ring in (call.args for call in tried.call_args_list)) < nesting.EDGES
+
+
+def test_the_mask_of_many_parts_is_that_of_all_of_them():
+    squares = [[x, y, x + 4.0, y, x + 4.0, y + 4.0, x, y + 4.0] for x in range(0, 200, 8) for y in range(0, 200, 8)]
+    mask = np.zeros((200, 200), np.uint8)
+    for x, y in (square[:2] for square in squares):
+        mask[y:y + 4, x:x + 4] = 1
+    assert np.array_equal(coco_mask.decode(to_rle(squares, mask.shape)), mask)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+def test_polygons_of_a_mask_with_a_thousand_holes_rasterise_to_it(share):
+    mask = (np.random.default_rng(0).random((180, 200)) < share).astype(np.uint8)
+    rle = coco_mask.encode(np.asfortranarray(mask))
+    polygons = rle_to_polygons({"size": rle["size"], "counts": rle["counts"].decode()})
+    assert np.array_equal(coco_mask.decode(to_rle(polygons, mask.shape)), mask)
+
+
+def test_an_outline_is_copied_once_however_many_holes_it_has():
+    mask = np.ones((401, 401), np.uint8)
+    mask[1::2, 1::2] = 0  # 40,000 holes
+    with patch.object(outlines.np, "concatenate", Mock(wraps=np.concatenate)) as joined:
+        polygon, = mask_to_polygons(mask)
+    assert joined.call_count < 10 and len(polygon) > 2 * 5 * 40_000
+
+
+def test_an_image_larger_than_opencv_reads_is_refused(tmp_path):
+    document = coco()
+    document["images"][0].update(width=1 << 16, height=1 << 16)
+    assert "1 image larger than OpenCV reads" in problems(read_annotations, [save(tmp_path, document)], [tmp_path],
+                                                          check_images=False)

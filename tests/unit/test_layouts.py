@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from PIL import Image
 
+from instance_segmentation.coco import read_annotations
 from instance_segmentation.data.layouts import find_splits
+from instance_segmentation.data.named import find_dataset
 from instance_segmentation.errors import DatasetError
+from instance_segmentation.records.provenance import data_records
 
 
 def build(folder, files):
@@ -81,6 +85,65 @@ def test_unknown_layout_lists_what_is_there_and_what_is_expected(tmp_path):
 def test_unusable_folder_is_an_error(tmp_path, files, message):
     with pytest.raises(DatasetError, match=message):
         find_splits(build(tmp_path, files), split_into=tmp_path / "split")
+
+
+def spoilt(change):
+    """Bytes of a COCO file of four images, changed."""
+    images = [{"id": i, "file_name": f"{i}.png", "width": 64, "height": 48} for i in range(4)]
+    objects = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0,
+                "segmentation": [[1, 1, 10, 1, 10, 10, 1, 10]]} for i in range(4)]
+    document = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "Apfelgrün"}]}
+    changed = change(document)
+    return changed if isinstance(changed, bytes) else json.dumps(document).encode()
+
+
+READABLE = {
+    "a byte order mark": lambda document: json.dumps(document).encode("utf-8-sig"),
+    "UTF-16": lambda document: json.dumps(document).encode("utf-16"),
+    "Latin-1": lambda document: json.dumps(document, ensure_ascii=False).encode("latin-1"),
+    "NaN in a key that nobody reads": lambda document: document["annotations"][0].update(score=float("nan")),
+}
+WRONG = {
+    "null": lambda document: b"null",
+    "too deep": lambda document: b"[" * 100_000,
+    "a number of 5000 digits": lambda document: b'{"images": ' + b"1" * 5000 + b"}",
+    "an image that is a number": lambda document: document["images"].__setitem__(0, 7),
+    "a name that is a number": lambda document: document["images"][0].update(file_name=7),
+    "a name that is a list": lambda document: document["images"][0].update(file_name=["0.png"]),
+    "an image without id": lambda document: document["images"][0].pop("id"),
+    "an image id that is a list": lambda document: document["images"][0].update(id=[1]),
+    "an object without image": lambda document: document["annotations"][0].pop("image_id"),
+    "objects that are a number": lambda document: document.update(annotations=3),
+}
+
+
+@pytest.mark.parametrize("kind", [*READABLE, *WRONG])
+def test_every_reader_of_a_coco_file_takes_what_the_check_takes(tmp_path, kind):
+    path = tmp_path / "all.json"
+    path.write_bytes(spoilt((READABLE | WRONG)[kind]))
+    for number in range(4):
+        Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
+    readers = (lambda: read_annotations([path], [tmp_path]), lambda: find_splits(tmp_path, tmp_path / "split"))
+    if kind in WRONG:
+        for read in readers:
+            with pytest.raises(DatasetError):
+                read()
+        return
+    annotations, splits = (read() for read in readers)
+    assert annotations.classes == find_dataset(str(path)).classes == ("Apfelgrün",)
+    assert read_annotations([splits.train_json], [splits.train_root]).classes == ("Apfelgrün",)
+    assert data_records([path], [tmp_path])[0]["images"] == 4
+
+
+def test_names_that_no_file_can_have_are_missing_images(tmp_path):
+    path = tmp_path / "all.json"
+    path.write_bytes(spoilt(lambda document: document["images"][0].update(file_name="x" * 5000)))
+    for number in range(4):
+        Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
+    assert find_splits(tmp_path, tmp_path / "split").train_root == tmp_path
+    assert data_records([path], [tmp_path])[0]["images"] == 4
+    with pytest.raises(DatasetError, match="1 image"):
+        read_annotations([path], [tmp_path])
 
 
 def test_missing_folder_names_the_flag(tmp_path):
