@@ -90,7 +90,8 @@ def _data_record(file, root, progress):
 
 def _image_names(file):
     """Return the image names of a COCO file, sorted."""
-    with contextlib.suppress(msgspec.DecodeError, OSError, RecursionError):  # the quick way: nothing but the names is kept in memory
+    # the quick way: nothing but the names is kept in memory
+    with contextlib.suppress(msgspec.DecodeError, OSError, RecursionError):
         return sorted(image.file_name for image in msgspec.json.decode(file.read_bytes(), type=_Images).images)
     document = read_json(file, DatasetError)
     images = document.get("images") if isinstance(document, dict) else None

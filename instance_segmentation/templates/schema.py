@@ -8,7 +8,7 @@ import re
 import reprlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
@@ -52,6 +52,8 @@ class Dependency(Section):
             return _inside(text, "the template's folder")
         if urlsplit(text).scheme not in ("http", "https", "file"):
             raise ValueError(f"got '{text}', expected an http://, https:// or file:// URL")
+        if not text.isascii() or " " in text or not unquote(text).isprintable():
+            raise ValueError(f"got {text!a:.80}, which no URL holds; write other letters as %xx")
         return text
 
     @field_validator("destination")

@@ -185,13 +185,24 @@ def _continues(response, start):
     return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
+class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to http, where anyone on the way may change the file."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """Return the request that follows, or raise."""
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"the server leads on to {newurl}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _open_url(url, start):
     """Ask for the bytes of a URL from `start` on."""
     headers = {"User-Agent": f"instance-segmentation/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
+        opener = urllib.request.build_opener(_StaysEncrypted)
+        return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:

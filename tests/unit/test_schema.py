@@ -166,3 +166,11 @@ def test_aliases_that_unfold_to_gigabytes_cost_nothing(tmp_path):
     with pytest.raises(TemplateError, match="name") as caught:
         load_template(write(tmp_path, "\n".join([*lines, "name: *i"])))
     assert len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize("source", ["https://example.org/é.pth", "https://example.org/a%00b.pth", "https://example.org/a b.pth",
+                                    "https://exa\tmple.org/a.pth", "https://example.org/%1b%5d0;x.pth"])
+def test_what_no_url_holds_is_refused_before_anything_is_asked(tmp_path, minimal, source):
+    minimal["dependencies"][0]["source"] = source
+    with pytest.raises(TemplateError, match="no URL holds"):
+        load_template(write(tmp_path, minimal))

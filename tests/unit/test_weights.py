@@ -254,7 +254,7 @@ def test_no_connection(get, monkeypatch, error, message):
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(weights.urllib.request, "urlopen", fail)
+    monkeypatch.setattr(weights.urllib.request.OpenerDirector, "open", fail)
     with pytest.raises(DownloadError, match=message):
         get()
 
@@ -393,3 +393,16 @@ def test_a_device_or_a_folder_is_no_file(tmp_path, path):
     with pytest.raises(DownloadError, match="expected a file|no such file|cannot be copied"):
         fetch(f"file://{path}", tmp_path / "x", size=1000, sha256="0" * 64)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("before, after, follows", [
+    ("https://a.example/x", "https://b.example/x", True), ("http://a.example/x", "http://b.example/x", True),
+    ("http://a.example/x", "https://b.example/x", True), ("https://a.example/x", "http://b.example/x", False)])
+def test_a_redirect_never_gives_up_encryption(before, after, follows):
+    request = weights.urllib.request.Request(before)
+    again = (request, None, 302, "Found", {}, after)
+    if follows:
+        assert weights._StaysEncrypted().redirect_request(*again).full_url == after
+    else:
+        with pytest.raises(urllib.error.URLError, match="not encrypted"):
+            weights._StaysEncrypted().redirect_request(*again)
