@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from instance_segmentation.coco.findings import did_you_mean
@@ -18,7 +19,6 @@ DECODED_IMAGES = 1000
 LONGEST_PX, MOST_PX = 1 << 20, 1 << 30
 """OpenCV's own limits of a side and of all pixels; an RLE of more would be taken for memory."""
 _READ_BY_OPENCV = {"BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
-_ORIENTED_BY_OPENCV = {"JPEG", "MPO", "PNG", "WEBP"}
 ORIENTATION = 0x0112  # EXIF's tag
 UPSIDE_DOWN = ("{n} image|images with an EXIF rotation that leaves its|their size as it was; training turns it|them, as viewers"
                " do: look whether the objects lie on the turned picture")
@@ -137,8 +137,23 @@ def _check(job):
 
 
 def orientation(picture):
-    """Return the EXIF orientation, 1 to 8, by which OpenCV turns an opened Pillow image when it loads it."""
-    return picture.getexif().get(ORIENTATION, 1) if picture.format in _ORIENTED_BY_OPENCV else 1
+    """Return the EXIF orientation, 1 to 8, by which OpenCV turns an opened Pillow image when it decodes it.
+
+    Pillow also knows the tag from XMP and from other places; OpenCV turns only what it finds in some places of some
+    formats, which differ with its version. So where there is a tag OpenCV is asked.
+    """
+    tag = picture.getexif().get(ORIENTATION, 1)
+    return tag if tag in range(2, 9) and _is_turned(picture) else 1
+
+
+def _is_turned(picture):
+    """Whether OpenCV decodes an image otherwise than it is stored."""
+    import cv2  # takes longer to import than `instseg new` may
+    small = cv2.IMREAD_GRAYSCALE if min(picture.size) < 256 else cv2.IMREAD_REDUCED_GRAYSCALE_8
+    named = picture.filename  # the image that an annotation holds has no file
+    content = np.fromfile(named, np.uint8) if named else np.frombuffer(picture.fp.getvalue(), np.uint8)
+    seen, stored = (cv2.imdecode(content, small | flag) for flag in (0, cv2.IMREAD_IGNORE_ORIENTATION))
+    return seen is not None and stored is not None and (seen.shape != stored.shape or bool((seen != stored).any()))
 
 
 def oriented_size(picture):

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from instance_segmentation.coco import combine, read_annotations, read_document, split
+from instance_segmentation.coco.images import orientation
 from instance_segmentation.data.layouts import image_root
 from instance_segmentation.errors import DatasetError, MediaError
 from instance_segmentation.report import progress, say, table, write_text
@@ -126,7 +127,7 @@ def crop_coco(ann_file, output, images=None):
     with progress("cropping") as done:
         for number, image in enumerate(annotations.images, 1):
             with Image.open(image["file_name"]) as picture:
-                upright = ImageOps.exif_transpose(picture)
+                upright = ImageOps.exif_transpose(picture) if orientation(picture) != 1 else picture
                 for item in objects[image["id"]]:
                     _crop(upright, item, annotations.classes, Path(image["file_name"]), Path(output))
             done(number, len(annotations.images))

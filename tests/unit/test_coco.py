@@ -5,12 +5,15 @@ import json
 import tracemalloc
 from unittest.mock import Mock, patch
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pycocotools import mask as coco_mask
 
 from instance_segmentation.coco import category_names, nesting, outlines, read_annotations
+from instance_segmentation.coco.images import orientation, oriented_size
 from instance_segmentation.coco.masks import MaskError, normalise, run_lengths, to_rle
 from instance_segmentation.coco.nesting import has_nested_part
 from instance_segmentation.coco.outlines import mask_to_polygons, rle_to_polygons
@@ -537,3 +540,38 @@ def test_an_image_larger_than_opencv_reads_is_refused(tmp_path):
     document["images"][0].update(width=1 << 16, height=1 << 16)
     assert "1 image larger than OpenCV reads" in problems(read_annotations, [save(tmp_path, document)], [tmp_path],
                                                           check_images=False)
+
+
+def tagged(path, kind, turn):
+    """Write a picture of 96×64 px with an orientation tag where `kind` says; each corner is of another grey."""
+    pixels = np.kron(np.array([[10, 80], [160, 250]], np.uint8), np.ones((32, 48), np.uint8))
+    exif, options = Image.Exif(), {}
+    exif[0x0112] = turn
+    xmp = (f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+           f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{turn}"/></rdf:RDF></x:xmpmeta>').encode()
+    if "exif" in kind:
+        options["exif"] = exif
+    if "xmp" in kind and path.suffix == ".png":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    elif "xmp" in kind:
+        options["xmp"] = xmp
+    Image.fromarray(pixels).convert("RGB").save(path, **options)
+
+
+@pytest.mark.parametrize("kind", ["exif", "xmp", "exif and xmp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_an_image_lies_as_opencv_decodes_it_wherever_its_tag_stands(tmp_path, suffix, turn, kind):
+    """Judged by Pillow, which reads XMP too, right annotations were refused, and --fix turned their objects."""
+    path = tmp_path / f"a.{suffix}"
+    tagged(path, kind, turn)
+    seen = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    with Image.open(path) as picture:
+        assert oriented_size(picture) == seen.shape[::-1]
+        assert (orientation(picture) != 1) == (seen.shape != stored.shape or bool((seen != stored).any()))
+    document = dict(images=[dict(id=1, file_name=path.name, width=seen.shape[1], height=seen.shape[0])], annotations=[],
+                    categories=[dict(id=1, name="a")])
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    assert len(read_annotations([tmp_path / "a.json"], [tmp_path]).images) == 1
