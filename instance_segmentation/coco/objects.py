@@ -3,6 +3,7 @@
 import sys
 
 from instance_segmentation.coco import masks
+from instance_segmentation.coco.boxes import BoxComparison
 
 MARGIN_PX = 1.0
 """A box may leave its image by this much without being clipped: annotation tools round, and every clipped box is a box
@@ -30,6 +31,7 @@ class ObjectReader:
         self.images = images
         self.labels = labels
         self.findings = findings
+        self.boxes = BoxComparison(findings)
         self.left_out = 0
         self._seen = set()
 
@@ -93,7 +95,11 @@ class ObjectReader:
         if box is None:
             self.findings.note(NO_BOX, where)
             box = masks.mask_box(segmentation)
-        box = self._placed(box, size_hw, where)
+        given, box = box, self._placed(box, size_hw, where)
+        if box is not None and not crowd:
+            mask_box = masks.mask_box(segmentation)
+            if self.boxes.differs(given, mask_box, size_hw, where):
+                box = self._placed(mask_box, size_hw, where)
         if box is None:
             return None
         if area is None:

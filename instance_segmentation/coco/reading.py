@@ -134,6 +134,7 @@ def _read_file(path, root, classes, check_images, progress):
     wanted = {category_id: name if classes is None or name in classes else None for category_id, name in names.items()}
     reader = ObjectReader(images, wanted, part.findings)
     part.annotations = _drained(document["annotations"], reader)
+    reader.boxes.tell()
     part.counts["left out"] = reader.left_out
     if check_images:
         check_image_files(part.images, root, part.findings, progress)

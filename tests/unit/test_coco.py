@@ -177,8 +177,10 @@ MENDED = {
     "box missing": ({"bbox": "absent"}, {"bbox": [10.0, 10.0, 20.0, 20.0]}, "1 missing box computed from the mask"),
     "box missing, RLE": ({"bbox": None, "segmentation": full_rle(start=96, length=48)},
                          {"bbox": [2.0, 0.0, 1.0, 48.0]}, "1 missing box"),
-    "box far outside": ({"bbox": [-2.5, 40, 20, 10]}, {"bbox": [0.0, 40.0, 17.5, 8.0]}, "1 box reaching more than"),
-    "box outside by rounding": ({"bbox": [-1, 40, 20, 9]}, {"bbox": [-1.0, 40.0, 20.0, 9.0]}, None),
+    "box far outside": ({"bbox": [-2.5, 40, 20, 10], "segmentation": [[-2.5, 40, 17.5, 40, 17.5, 50, -2.5, 50]]},
+                        {"bbox": [0.0, 40.0, 17.5, 8.0]}, "1 box reaching more than"),
+    "box outside by rounding": ({"bbox": [-1, 40, 20, 9], "segmentation": [[-1, 40, 19, 40, 19, 49, -1, 49]]},
+                                {"bbox": [-1.0, 40.0, 20.0, 9.0]}, None),
     "area missing": ({"area": "absent"}, {"area": 400.0}, "1 missing or zero area computed from the mask"),
     "area zero": ({"area": 0}, {"area": 400.0}, "1 missing or zero area"),
     "area of the file kept": ({"area": 17}, {"area": 17.0}, None),
@@ -548,7 +550,8 @@ def tagged(path, kind, turn):
     exif, options = Image.Exif(), {}
     exif[0x0112] = turn
     xmp = (f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-           f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{turn}"/></rdf:RDF></x:xmpmeta>').encode()
+           f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{turn}"/></rdf:RDF>'
+           '</x:xmpmeta>').encode()
     if "exif" in kind:
         options["exif"] = exif
     if "xmp" in kind and path.suffix == ".png":
