@@ -72,8 +72,17 @@ def test_messages_name_the_flags_of_the_program_at_hand(capsys):
     assert capsys.readouterr().err == "tool: no.pth: no such file; give it to --ckpt, not to --load-weights-now or --ckpt\n"
 
 
+@pytest.fixture
+def no_nohup():
+    """Signals as a program has them that was started from a terminal: `nohup pytest` hands down an ignored SIGHUP."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_unwind_the_program_once(number, capsys):
+def test_signals_unwind_the_program_once(no_nohup, number, capsys):
     closed = []
 
     def call(args):
