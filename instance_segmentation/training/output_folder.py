@@ -13,6 +13,7 @@ from instance_segmentation.records.run_lock import moved_lock
 from instance_segmentation.report import say
 from instance_segmentation.writing import remove_unfinished
 
+GUARD = ".train.lock"
 FILES = ("latest.pth", "best.pth", "scalars.json", "curves.png", LOCK)  # and iter_N.pth
 
 
@@ -25,6 +26,8 @@ def output_folder(work, save_checkpoints_to=None):
 def occupied(output):
     """Make the folder, keep other trainings out of it, and delete what a killed one left half-written.
 
+    A run that is refused before it writes anything leaves no folder behind.
+
     Raises:
         TrainingError: Another training is writing there.
     """
@@ -32,10 +35,15 @@ def occupied(output):
         return TrainingError(f"{output}: another training is writing there ({holder}); wait for its end, or name another folder "
                              "by --save-checkpoints-to")
 
+    is_new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
-    with alone(output / ".train.lock", refuse):
-        remove_unfinished(output, "*.pth")
-        yield
+    try:
+        with alone(output / GUARD, refuse):
+            remove_unfinished(output, "*.pth")
+            yield
+    finally:
+        if is_new and all(path.name == GUARD for path in output.iterdir()):
+            shutil.rmtree(output)
 
 
 def begin_in(output, start):

@@ -102,7 +102,7 @@ def _frames(root, file):
 
 def _frame_file(images, entry, data):
     """The picture of a frame, which CVAT calls frame_000012.PNG."""
-    if not entry.frame.isdigit():
+    if not (entry.frame or "").isdigit():  # an image without a name has none
         data.findings.problem(BAD_SHAPE, f"a track's frame {entry.frame!r:.40}")
         return None
     number = int(entry.frame)
@@ -143,7 +143,7 @@ def _shape(element, group, size_hw, data):
     else:
         try:
             return Shape(label, _segmentation(kind, element, size_hw), kind == "box"), _group(group)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             data.findings.problem(BAD_SHAPE, f"{kind} of {label}: {error}")
     return None
 

@@ -37,7 +37,7 @@ class ImageFiles:
         """
         named = PureWindowsPath(name)  # knows both separators
         exact = self.root / named.as_posix()
-        if not named.drive and ".." not in named.parts and exact.is_file():
+        if not named.drive and ".." not in named.parts and is_file(exact):
             return exact
         candidates = self._by_name.get(named.name.lower()) or self._by_stem.get(named.stem.lower(), [])
         shared = [_shared_end(path.relative_to(self.root).parts, named.parts) for path in candidates]
@@ -68,6 +68,14 @@ class ImageFiles:
     def named(self, path):
         """A path for messages."""
         return str(Path(path).relative_to(self.root)) if Path(path).is_relative_to(self.root) else str(path)
+
+
+def is_file(path):
+    """Whether a file of this name is there; no for a name that none can have: too long, or with a NUL in it."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _shared_end(one, other):

@@ -4,13 +4,14 @@ import base64
 import binascii
 import io
 from pathlib import PureWindowsPath
+from types import NoneType
 
 import numpy as np
 from PIL import Image
 
 from instance_segmentation.coco.images import UNREADABLE, oriented_size
 from instance_segmentation.data.formats import NO_CLASS, LabelledImage, Shape, corners, ellipse, grouped, rle_of_piece, split_of
-from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles
+from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles, is_file
 from instance_segmentation.json_files import JsonError, parse_json
 
 LEFT_OUT = '{n} shape|shapes of the type "{type}", which has no area'
@@ -70,7 +71,7 @@ def _image(file, content, images, data):
     named = PureWindowsPath(str(content.get("imagePath") or ""))
     places = [file.parent / named.as_posix(), file.parent / named.name]
     places += [path for path in images.all(file.parent) if path.parent == file.parent and path.stem == file.stem]
-    found = next((path for path in places if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()), None)
+    found = next((path for path in places if path.suffix.lower() in IMAGE_SUFFIXES and is_file(path)), None)
     if found is not None:
         size = images.size(found)
         return (found, size) if size else None
@@ -103,7 +104,9 @@ def _shape(entry, size_hw, where, data):
         if segmentation is None:
             data.left_out[LEFT_OUT.replace("{type}", str(kind))] += 1
             return None
-        return Shape(name, segmentation, kind in ("rectangle", "oriented_rectangle", "rotation")), entry.get("group_id")
+        if not isinstance(group := entry.get("group_id"), (int, str, NoneType)):
+            raise ValueError("its group_id is neither a number nor a text")
+        return Shape(name, segmentation, kind in ("rectangle", "oriented_rectangle", "rotation")), group
     except (AttributeError, KeyError, TypeError, IndexError, binascii.Error, *UNREADABLE) as error:
         return data.findings.problem(BAD_SHAPE, f"{where}: {type(error).__name__}: {error!s:.80}")
 

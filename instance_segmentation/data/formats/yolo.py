@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from instance_segmentation.data.formats import SPLITS, LabelledImage, Shape, corners
-from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles
+from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles, is_file
 from instance_segmentation.errors import DatasetError
 from instance_segmentation.json_files import decode_text
 
@@ -90,7 +90,7 @@ def _of_darknet(file):
         key, _, value = line.partition("=")
         entries[key.strip()] = value.strip()
     beside = file.parent / PureWindowsPath(entries.get("names", "")).name
-    if not beside.is_file():
+    if not is_file(beside):
         raise DatasetError(f"{file}: names the file {entries.get('names')!r} of class names, which is not beside it")
     splits = {split: [PureWindowsPath(entries[key]).name] for key, split in SPLITS.items() if entries.get(key)}
     return dict(names=_lines(beside), path="", splits=splits or {"all": ["obj_train_data"]})
@@ -136,7 +136,14 @@ def _place(folder, root, entry):
     # as written; below the file's folder (Roboflow's ../train/images); then shorter and shorter ends of the path
     candidates = [Path(entry), folder / root / entry, folder / entry]
     candidates += [folder.joinpath(*parts[start:]) for start in range(len(parts))]
-    return next((path.resolve() for path in candidates if path.exists()), None)
+    return next((path.resolve() for path in candidates if is_file(path) or _is_folder(path)), None)
+
+
+def _is_folder(path):
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
 
 
 def _shapes(path, names, size_wh, images, data):
