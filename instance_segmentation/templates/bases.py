@@ -35,10 +35,15 @@ def inside(path, root, named):
     """Resolve links and return the file, which must exist in `root`; `named` says in errors where its name stands."""
     if "\0" in str(path):
         raise TemplateError(f"{named!s:.80}: holds a character that no file name has")
-    path = Path(path).resolve()
+    try:
+        path = Path(path).resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, links that go round in circles
+        why = getattr(error, "strerror", None) or "its links go round in circles"
+        raise TemplateError(f"{named!s:.200}: cannot be a file ({why})") from error
     if not path.is_relative_to(Path(root).resolve()):
         raise TemplateError(f"{named}: leads to {path}, outside the template's root {root}; move the file inside")
-    if not path.is_file():
+    if not is_file:
         raise TemplateError(f"{named}: no such file: {path}")
     return path
 

@@ -192,6 +192,7 @@ class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
         """Return the request that follows, or raise."""
         if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
             raise urllib.error.URLError(f"the server leads on to {newurl}, which is not encrypted")
+        fp.read = lambda *_: b""  # the page would be read to its end, however long the server says it is
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

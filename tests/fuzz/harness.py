@@ -130,8 +130,11 @@ class Guard:
         elif event == "open" and isinstance(args[0], (str, bytes)) and _writes(args[1], args[2]):
             self._check(args[0], event)
         elif event in CHANGING:
-            for path in args[:CHANGING[event]]:
-                self._check(path, event)
+            paths = args[1:2] if event == "os.symlink" else args[:CHANGING[event]]  # where a link leads is only a text
+            in_folder = any(isinstance(item, int) and item >= 0 for item in args[CHANGING[event]:])  # relative to an open one
+            for path in paths:
+                if not (in_folder and event != "os.mkdir" and not os.path.isabs(os.fsdecode(path))):
+                    self._check(path, event)
 
     def _check(self, path, event):
         if not isinstance(path, (str, bytes, os.PathLike)):

@@ -6,6 +6,7 @@ import http.server
 import socket
 import threading
 import urllib.error
+from types import SimpleNamespace
 
 import pytest
 
@@ -400,7 +401,7 @@ def test_a_device_or_a_folder_is_no_file(tmp_path, path):
     ("http://a.example/x", "https://b.example/x", True), ("https://a.example/x", "http://b.example/x", False)])
 def test_a_redirect_never_gives_up_encryption(before, after, follows):
     request = weights.urllib.request.Request(before)
-    again = (request, None, 302, "Found", {}, after)
+    again = (request, SimpleNamespace(), 302, "Found", {}, after)
     if follows:
         assert weights._StaysEncrypted().redirect_request(*again).full_url == after
     else:
