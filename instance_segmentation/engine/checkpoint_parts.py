@@ -1,5 +1,6 @@
 """The parts of a checkpoint are what they should be: a file can hold anything under any name."""
 
+import struct
 import zipfile
 
 import torch
@@ -18,12 +19,12 @@ def check_archive(path):
     Raises:
         WeightsError: It does, or its table of contents is damaged.
     """
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
         raise WeightsError(f"{path}: not a readable checkpoint ({error}); is it complete?") from error
     if unpacked > 4 * path.stat().st_size + 1_000_000:
         raise WeightsError(f"{path}: unpacks to {unpacked / 1e6:,.0f} MB, which no checkpoint does; download it again")

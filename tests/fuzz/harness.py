@@ -67,7 +67,7 @@ def _watch(case, seed, end, folder, report):
     with open(folder / "stderr", "w+") as errors, open(folder / "log") as log:
         log.seek(0, os.SEEK_END)
         worker = subprocess.Popen(command, cwd=REPO, stdout=subprocess.DEVNULL, stderr=errors,
-                                  env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)})
+                                  env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO), "MPLCONFIGDIR": str(folder)})
         process, base, peak, started, rest = psutil.Process(worker.pid), None, 0, None, ""
         while True:
             ended = worker.poll() is not None
