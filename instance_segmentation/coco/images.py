@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from instance_segmentation.coco.findings import did_you_mean
+from instance_segmentation.coco.pixels import CUT_OFF, MANY_PAGES, fault_of_pixels
 
 DECODED_IMAGES = 1000
 """Images decoded to the end, spread evenly over the file; of the others only the header is read (0.1 ms each)."""
@@ -95,7 +96,7 @@ def check_images(images, root, findings, progress=None):
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow warns of large images and odd EXIF; neither stops OpenCV
         for done, (image, fault) in enumerate(zip(images, pool.map(_check, jobs), strict=True), 1):
-            if fault and fault.sentence == UPSIDE_DOWN:
+            if fault and fault.sentence in (UPSIDE_DOWN, MANY_PAGES):
                 findings.note(fault.sentence, image["name"])
             elif fault:
                 image["fault"] = fault.turn
@@ -117,6 +118,9 @@ def _check(job):
             if picture.format not in _READ_BY_OPENCV:
                 return _Fault("{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}")
             size, oriented, turn = picture.size, oriented_size(picture), orientation(picture)
+            unlike = fault_of_pixels(picture)
+            if unlike not in (None, MANY_PAGES):
+                return _Fault(unlike, ": image file is truncated" if unlike == CUT_OFF else "")
             if decode:
                 picture.draft("RGB", (1, 1))  # JPEG: decode at 1/8 size; the whole stream is still read
                 picture.load()
@@ -126,7 +130,7 @@ def _check(job):
         return _Fault("{n} image|images cannot be decoded; export or copy again", f": {str(error).splitlines()[0]:.80}")
     expected = image["width"], image["height"]
     if oriented == expected:
-        return _Fault(UPSIDE_DOWN) if turn in range(2, 9) and size == expected else None
+        return _Fault(UPSIDE_DOWN) if turn in range(2, 9) and size == expected else unlike and _Fault(unlike)
     detail = f" is {oriented[0]}x{oriented[1]}, the json says {expected[0]}x{expected[1]}"
     if size == expected:
         return _Fault(
