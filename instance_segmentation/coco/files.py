@@ -10,6 +10,14 @@ from instance_segmentation.json_files import JsonError, parse_json
 _LISTS = ("images", "annotations", "categories")
 
 
+def is_file(path):
+    """Whether a file of this name is there; no for a name that none can have: too long, or with a NUL in it."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def pair_files(ann_files, roots):
     """Expand globs and give every annotation file its image root.
 

@@ -117,7 +117,8 @@ def _check(job):
         with Image.open(image["file_name"]) as picture:
             if picture.format not in _READ_BY_OPENCV:
                 return _Fault("{n} image|images OpenCV does not read; convert to JPEG or PNG", f" is {picture.format}")
-            size, oriented, turn = picture.size, oriented_size(picture), orientation(picture)
+            size, turn = picture.size, orientation(picture)
+            oriented = upright(size, turn)
             unlike = fault_of_pixels(picture)
             if unlike not in (None, MANY_PAGES):
                 return _Fault(unlike, ": image file is truncated" if unlike == CUT_OFF else "")
@@ -162,7 +163,12 @@ def _is_turned(picture):
 
 def oriented_size(picture):
     """Return (width, height) of an opened Pillow image as OpenCV loads it: EXIF orientations 5 to 8 lie on their side."""
-    return picture.size[::-1] if orientation(picture) in (5, 6, 7, 8) else picture.size
+    return upright(picture.size, orientation(picture))
+
+
+def upright(size, turn):
+    """Return a stored (width, height) as it is once an EXIF orientation has turned it."""
+    return size[::-1] if turn in (5, 6, 7, 8) else size
 
 
 def _hint(image, root):

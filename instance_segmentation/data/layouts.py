@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from instance_segmentation.coco import read_document
+from instance_segmentation.coco.files import is_file
 from instance_segmentation.data.dividing import divided
 from instance_segmentation.errors import DatasetError
 from instance_segmentation.json_files import read_json
@@ -100,8 +101,8 @@ def image_root(json_file, folder=None):
         candidates = [folder, *near, *sorted(path for path in folder.rglob("*") if path.is_dir() and names)]
     else:
         candidates = [*near, json_file.parent / "images", json_file.parent.parent, json_file.parent.parent / "images"]
-    best = max(candidates, key=lambda root: sum(_is_file(root / name) for name in names))
-    if names and not any(_is_file(best / name) for name in names):
+    best = max(candidates, key=lambda root: sum(is_file(root / name) for name in names))
+    if names and not any(is_file(best / name) for name in names):
         where = f"nowhere below {folder}" if folder else f"neither in {candidates[0]} nor in images/ there or above"
         raise DatasetError(f"{json_file}: its images are {where} (first: {names[0]}). "
                            "Put them into images/ beside the annotations.")
@@ -142,13 +143,6 @@ def _file_name(image):
     """The name of an entry's file with slashes; None for an entry that is wrong, which the reader of the file names."""
     name = image.get("file_name") if isinstance(image, dict) else None
     return name.replace("\\", "/") if isinstance(name, str) and name and "\0" not in name else None
-
-
-def _is_file(path):
-    try:
-        return path.is_file()
-    except OSError:  # a name longer than any file's
-        return False
 
 
 def _short(path, folder):

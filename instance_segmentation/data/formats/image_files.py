@@ -4,6 +4,7 @@ from pathlib import Path, PureWindowsPath
 
 from PIL import Image
 
+from instance_segmentation.coco.files import is_file
 from instance_segmentation.coco.findings import did_you_mean
 from instance_segmentation.coco.images import UNREADABLE, oriented_size
 
@@ -68,14 +69,6 @@ class ImageFiles:
     def named(self, path):
         """A path for messages."""
         return str(Path(path).relative_to(self.root)) if Path(path).is_relative_to(self.root) else str(path)
-
-
-def is_file(path):
-    """Whether a file of this name is there; no for a name that none can have: too long, or with a NUL in it."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _shared_end(one, other):

@@ -9,9 +9,10 @@ from types import NoneType
 import numpy as np
 from PIL import Image
 
+from instance_segmentation.coco.files import is_file
 from instance_segmentation.coco.images import UNREADABLE, oriented_size
 from instance_segmentation.data.formats import NO_CLASS, LabelledImage, Shape, corners, ellipse, grouped, rle_of_piece, split_of
-from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles, is_file
+from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles
 from instance_segmentation.json_files import JsonError, parse_json
 
 LEFT_OUT = '{n} shape|shapes of the type "{type}", which has no area'

@@ -9,8 +9,9 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 import yaml
 
+from instance_segmentation.coco.files import is_file
 from instance_segmentation.data.formats import SPLITS, LabelledImage, Shape, corners
-from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles, is_file
+from instance_segmentation.data.formats.image_files import IMAGE_SUFFIXES, ImageFiles
 from instance_segmentation.errors import DatasetError
 from instance_segmentation.json_files import decode_text
 
