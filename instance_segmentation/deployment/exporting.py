@@ -249,7 +249,7 @@ def _tell(result, work, fp16):
     info = result.info
     say("Exported", f"{result.path} and model.bin, {'FP16' if fp16 else 'FP32'} weights, {result.size_mb:.1f} MB")
     say("Checked", result.parity.summary())
-    say("", "That is in float32, as instseg computes. Other clients leave the precision to OpenVINO: on processors with BF16 "
+    say("Precision", "compared in float32, as instseg computes. Other clients leave it to OpenVINO: on processors with BF16 "
         "their scores differ by some hundredths")
     if not result.golden:
         say("", "Nothing was found in the samples, so there are none to test the model with on other machines (check-ir "
